@@ -1,0 +1,211 @@
+/* The agent's side: sends turns, waits for the answers.
+ *
+ * An answer is owed from ferry_agent_send to the ferry_agent_wait that returns it, however many waits time out in between. The region's
+ * spec is copied and checked once per connection; of what the environment writes later only heads and blobs are checked, because nothing
+ * here computes with observations. */
+#include "atomics.h"
+#include "blob.h"
+#include "channel.h"
+#include "errors.h"
+#include "region.h"
+#include "slot.h"
+#include "spec.h"
+#include "table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ferry_agent {
+    ferry__channel channel;
+    ferry__spec spec;
+    ferry__region *region;
+    ferry__line *line, *env_line;
+    ferry__slot *out, *in[2];
+    ferry__table table;
+    ferry__inbox inbox;
+    ferry__outbox outbox;
+    ferry_turn turn;   /* being filled */
+    ferry_turn answer; /* shown last */
+    uint64_t number;   /* of the turn that was sent last */
+    int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
+    int owed;
+};
+
+/* ---- Handshake ---- */
+
+static void ferry__agent_forget(ferry_agent *agent) {
+    ferry__inbox_close(&agent->inbox);
+    ferry__table_close(&agent->table);
+    ferry__spec_clear(&agent->spec);
+    ferry__region_release(agent->region);
+    agent->region = NULL;
+}
+
+static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
+    ferry_agent *agent = (ferry_agent *)user;
+    const ferry__header *header = &agent->spec.header;
+    char *base;
+    ferry__agent_forget(agent);
+    if (ferry__region_adopt(memory, bytes, agent->channel.max_bytes, &agent->region, why) < 0) return why->code;
+    base = agent->region->base;
+    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__table_open(&agent->table, &agent->spec, why) < 0 ||
+        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 ||
+        ferry__region_confine(agent->region, header->agent_offset, header->agent_bytes, why) < 0) {
+        ferry__agent_forget(agent);
+        return why->code;
+    }
+    agent->line = (ferry__line *)(void *)(base + header->agent_offset);
+    agent->env_line = (ferry__line *)(void *)(base + header->env_offset);
+    agent->out = (ferry__slot *)(void *)(base + header->agent_slot);
+    agent->in[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
+    agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
+    ferry__table_point(&agent->table, &agent->spec, base, (char *)agent->out);
+    ferry__platform_close(agent->region->memory);
+    agent->region->memory = FERRY__NO_OS;
+    agent->number = 0, agent->owed = 0, agent->owed_ns = 0;
+    return 0;
+}
+
+/* ---- Life cycle ---- */
+
+int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why) {
+    ferry_why ignored;
+    ferry_agent *agent;
+    if (why == NULL) why = &ignored;
+    ferry__fail(why, 0, "%s", "");
+    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_agent_open needs a place for the handle");
+    *out = NULL;
+    if (desc == NULL || desc->struct_size != sizeof *desc)
+        return ferry__fail(why, FERRY_EINVAL, "set ferry_agent_desc.struct_size to sizeof(ferry_agent_desc); are header and library of one version?");
+    agent = (ferry_agent *)calloc(1, sizeof *agent);
+    if (agent == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    agent->outbox.memory = FERRY__NO_OS;
+    agent->channel.log = desc->log, agent->channel.log_user = desc->log_user;
+    agent->channel.max_bytes = desc->max_bytes != 0 ? desc->max_bytes : FERRY__DEFAULT_MAX_BYTES;
+    agent->channel.handshake.accept = ferry__agent_accept;
+    agent->channel.user = agent;
+    if (ferry__channel_open(&agent->channel, FERRY__AGENT, desc->address, why) < 0) {
+        free(agent);
+        return why->code;
+    }
+    *out = agent;
+    return 0;
+}
+
+/* Ends the connection and wakes an environment that sleeps, so that it looks around. */
+static void ferry__agent_leave(ferry_agent *agent) {
+    ferry__channel_hang_up(&agent->channel);
+    ferry__platform_wake(&agent->out->seq);
+    ferry__outbox_clear(&agent->outbox);
+    agent->owed = 0;
+}
+
+void ferry_agent_close(ferry_agent *agent) {
+    if (agent == NULL) return;
+    if (agent->channel.state == FERRY__OPEN && ferry__channel_is_mine(&agent->channel)) ferry__agent_leave(agent);
+    ferry__channel_close(&agent->channel);
+    ferry__outbox_clear(&agent->outbox);
+    ferry__agent_forget(agent);
+    free(agent);
+}
+
+int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns) {
+    if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
+    if (agent->channel.state == FERRY__OPEN && ferry__channel_look(&agent->channel) < 0) ferry__agent_leave(agent);
+    return agent->channel.state == FERRY__OPEN ? 1 : ferry__channel_meet(&agent->channel, timeout_ns);
+}
+
+const ferry_env_desc *ferry_agent_env(const ferry_agent *agent) { return agent->spec.desc.struct_size != 0 ? &agent->spec.desc : NULL; }
+
+ferry_hold *ferry_agent_hold(ferry_agent *agent) { return ferry__region_keep(agent->region); }
+
+void ferry_release(ferry_hold *hold) { ferry__region_release(hold); }
+
+void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
+    const ferry__channel *channel = &agent->channel;
+    const char *text = channel->address.text;
+    unsigned long long number = (unsigned long long)agent->number;
+    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
+    else if (channel->why.code != 0) *why = channel->why;
+    else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
+    else if (!agent->owed)
+        ferry__fail(why, 0, "the environment (pid %u) at '%s' has answered turn %llu and waits for the next", channel->peer_pid, text, number);
+    else
+        ferry__fail(why, 0, "the environment (pid %u) at '%s' has held the turn for %.1f s, at turn %llu (a %s)", channel->peer_pid, text,
+                    agent->owed_ns == 0 ? 0.0 : (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9, number,
+                    agent->turn.kind == FERRY_STEP ? "step" : "reset");
+}
+
+/* ---- Turns ---- */
+
+ferry_turn *ferry_agent_turn(ferry_agent *agent) {
+    ferry_turn *turn = &agent->turn;
+    if (!ferry__channel_is_mine(&agent->channel) || agent->channel.state != FERRY__OPEN || agent->owed) return NULL;
+    ferry__table_show(&agent->table, &agent->spec, agent->region->base, (uint32_t)(agent->number & 1), turn);
+    turn->kind = 0;
+    turn->number = agent->number + 1;
+    turn->seed = (int64_t *)(void *)((char *)agent->out + agent->spec.group.seed_offset);
+    turn->seed[0] = -1;
+    turn->blob.data = NULL, turn->blob.size_bytes = 0, turn->blob.format = FERRY_NONE;
+    turn->peer_pid = agent->channel.peer_pid;
+    return turn;
+}
+
+int ferry_agent_send(ferry_agent *agent) {
+    const ferry__header *header = &agent->spec.header;
+    ferry__slot *slot = agent->out;
+    ferry_turn *turn = &agent->turn;
+    ferry_why *why = &agent->channel.why;
+    if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
+    why->code = 0;
+    if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
+    if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
+    if (turn->kind != FERRY_STEP && turn->kind != FERRY_RESET)
+        return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first", turn->kind);
+    if (ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
+    slot->kind = (uint16_t)turn->kind;
+    slot->number = ++agent->number;
+    slot->num_rows = 1;
+    agent->owed = 1, agent->owed_ns = 0;
+    ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
+    ferry__slot_publish(slot, header->seq_start + (uint32_t)agent->number, agent->env_line);
+    return 0;
+}
+
+/* Checks the head of the answer that has arrived and points at the rest. */
+static int ferry__agent_take(ferry_agent *agent) {
+    uint32_t which = (uint32_t)(agent->number & 1);
+    ferry__slot *slot = agent->in[which], head;
+    ferry_turn *answer = &agent->answer;
+    ferry__copy_in(&head, slot, sizeof head);
+    if (head.number != agent->number || head.kind != agent->turn.kind)
+        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
+                                   "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
+                                   agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob) < 0)
+        return agent->channel.lost;
+    ferry__table_show(&agent->table, &agent->spec, agent->region->base, which, answer);
+    answer->kind = head.kind, answer->number = head.number;
+    answer->seed = agent->turn.seed;
+    answer->peer_pid = agent->channel.peer_pid;
+    return 1;
+}
+
+int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
+    uint32_t next = agent->spec.header.seq_start + (uint32_t)agent->number;
+    /* The slot's last message is two turns old; before its first it holds the start. */
+    uint32_t previous = agent->number > 1 ? next - 2 : agent->spec.header.seq_start;
+    int got;
+    *out = NULL;
+    if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
+    agent->channel.why.code = 0;
+    if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
+    got = ferry__channel_await(&agent->channel, agent->line, agent->in[agent->number & 1], previous, next, timeout_ns);
+    if (got > 0) got = ferry__agent_take(agent);
+    if (got > 0) {
+        agent->owed = 0;
+        *out = &agent->answer;
+    } else if (got < 0) ferry__agent_leave(agent);
+    else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
+    return got;
+}

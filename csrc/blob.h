@@ -1,0 +1,40 @@
+/* Blobs: the bytes that ride on a turn, in the slot where they fit and by descriptor where they do not. */
+#ifndef FERRY__BLOB_H
+#define FERRY__BLOB_H
+
+#include "channel.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The blob received last, private: a copy, or a mapping that nobody can change. */
+typedef struct ferry__inbox {
+    char *copy; /* [room] */
+    uint64_t room;
+    void *mapped;
+    uint64_t mapped_bytes;
+} ferry__inbox;
+
+/* The blob that goes out with the next turn, as far as it does not lie in the slot. */
+typedef struct ferry__outbox {
+    ferry__os memory;
+    uint64_t bytes;
+} ferry__outbox;
+
+FERRY__LOCAL int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why *why);
+/* Takes the blob that head (a private copy) speaks of; slot_room is where the slot has its blobs. 0, or why the connection is over. */
+FERRY__LOCAL int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room, ferry_blob *out);
+FERRY__LOCAL void ferry__inbox_close(ferry__inbox *inbox);
+
+/* Puts a blob (or none, with format FERRY_NONE) into the message that is being written, in place of one put before. */
+FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *slot, char *slot_room, uint64_t room, ferry_why *why);
+/* Sends what does not lie in the slot; just before publication. */
+FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line);
+FERRY__LOCAL void ferry__outbox_clear(ferry__outbox *outbox);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

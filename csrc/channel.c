@@ -1,0 +1,491 @@
+/* A channel: finding a peer, shaking hands, noticing that it is gone, and answering the door while it is there.
+ *
+ * Nothing here blocks but ferry__channel_meet and ferry__channel_await, for as long as they are told. The handshake is a state machine
+ * that takes whatever has arrived and returns, so that a game may drive it from its ticks and a peer that says nothing stops nobody. */
+#include "channel.h"
+
+#include "errors.h"
+#include "slot.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FERRY__RETRY_NS 10000000        /* between attempts to connect */
+#define FERRY__LOOK_NS 5000000          /* between looks around while turns go on */
+#define FERRY__LOOK_TURNS 1024          /* the same, where no wait gets as far as to read the clock */
+#define FERRY__HANDSHAKE_NS 5000000000  /* a visitor that is silent for so long is sent away */
+#define FERRY__TELL_NS 2000000000       /* then it is logged what one waits for */
+#define FERRY__VISITORS 8               /* dealt with in one go */
+
+const char *ferry__side_name(ferry__side side) { return side == FERRY__ENV ? "environment" : "agent"; }
+
+static const char *ferry__peer_name(const ferry__channel *channel) {
+    return ferry__side_name(channel->side == FERRY__ENV ? FERRY__AGENT : FERRY__ENV);
+}
+
+static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) {
+    char text[sizeof(((ferry_why *)0)->text) + 128];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (channel->log != NULL) channel->log(channel->log_user, level, text);
+    else if (level >= FERRY_LOG_WARNING) fprintf(stderr, "ferry: %s\n", text);
+}
+
+int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) {
+    va_list arguments;
+    if (channel->lost != 0) return channel->lost;
+    channel->lost = channel->why.code = code;
+    va_start(arguments, format);
+    vsnprintf(channel->why.text, sizeof channel->why.text, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+/* ---- Frames ---- */
+
+static int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass) {
+    char message[sizeof(ferry__frame) + FERRY__MAX_FRAME];
+    ferry__frame frame;
+    memset(&frame, 0, sizeof frame);
+    frame.magic = FERRY__FRAME_MAGIC, frame.type = (uint16_t)type, frame.bytes = bytes;
+    memcpy(message, &frame, sizeof frame);
+    if (bytes > 0) memcpy(message + sizeof frame, payload, bytes);
+    return ferry__platform_send(stream, message, (uint32_t)sizeof frame + bytes, pass);
+}
+
+static void ferry__send_refusal(ferry__os stream, const ferry_why *why) {
+    char payload[FERRY__MAX_FRAME];
+    ferry__refuse refuse;
+    refuse.code = why->code, refuse.text_bytes = (uint32_t)strlen(why->text);
+    memcpy(payload, &refuse, sizeof refuse);
+    memcpy(payload + sizeof refuse, why->text, refuse.text_bytes);
+    (void)ferry__send_frame(stream, FERRY__REFUSE, payload, (uint32_t)sizeof refuse + refuse.text_bytes, FERRY__NO_OS);
+}
+
+/* Receives as much of a frame as there is: 1 when channel->frame and payload are whole, 0 not yet, FERRY_ECLOSED at the end of the
+ * stream, FERRY_EPROTOCOL with why. A descriptor stays in channel->passed. */
+static int ferry__receive_frame(ferry__channel *channel, ferry_why *why) {
+    const uint32_t head = sizeof(ferry__frame);
+    for (;;) {
+        int in_head = channel->received < head, got;
+        uint32_t want = in_head ? head : head + channel->frame.bytes;
+        char *to = in_head ? (char *)&channel->frame + channel->received : channel->payload + (channel->received - head);
+        if (channel->received == want && !in_head) {
+            channel->received = 0;
+            return 1;
+        }
+        got = ferry__platform_receive(channel->stream, to, want - channel->received, &channel->passed);
+        if (got == 0) return 0;
+        if (got < 0) return ferry__fail(why, FERRY_ECLOSED, "the connection ended");
+        channel->received += (uint32_t)got;
+        if (in_head && channel->received >= 4 && channel->frame.magic != FERRY__FRAME_MAGIC)
+            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not speak Ferry: its bytes begin with 0x%08x", channel->peer_pid,
+                               channel->address.text, channel->frame.magic);
+        if (channel->received == head && channel->frame.bytes > FERRY__MAX_FRAME)
+            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' announces a frame of %u bytes; at most %d are possible", channel->peer_pid,
+                               channel->address.text, channel->frame.bytes, FERRY__MAX_FRAME);
+    }
+}
+
+static ferry__os ferry__take_passed(ferry__channel *channel) {
+    ferry__os passed = channel->passed;
+    channel->passed = FERRY__NO_OS;
+    return passed;
+}
+
+/* Puts a received refusal into why; returns its code. */
+static int ferry__read_refusal(const ferry__channel *channel, ferry_why *why) {
+    ferry__refuse refuse;
+    uint32_t i;
+    if (channel->frame.bytes < sizeof refuse) return ferry__fail(why, FERRY_EPROTOCOL, "the peer sent a refusal of %u bytes", channel->frame.bytes);
+    memcpy(&refuse, channel->payload, sizeof refuse);
+    if (refuse.code >= 0 || refuse.code <= FERRY__ERR_LAST || refuse.text_bytes > channel->frame.bytes - sizeof refuse ||
+        refuse.text_bytes >= sizeof why->text)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer sent a refusal that makes no sense (code %d)", refuse.code);
+    why->code = refuse.code;
+    memcpy(why->text, channel->payload + sizeof refuse, refuse.text_bytes);
+    why->text[refuse.text_bytes] = 0;
+    for (i = 0; i < refuse.text_bytes; i++)
+        if ((unsigned char)why->text[i] < 0x20 || why->text[i] == 0x7F) why->text[i] = '?';
+    return why->code;
+}
+
+/* ---- Ending a connection ---- */
+
+static void ferry__enter(ferry__channel *channel, ferry__state state) {
+    channel->state = state;
+    channel->state_ns = ferry__platform_now_ns();
+}
+
+static void ferry__disconnect(ferry__channel *channel) {
+    ferry__platform_close(channel->stream);
+    ferry__platform_close(channel->watch);
+    ferry__platform_close(channel->passed);
+    ferry__platform_close(channel->blob);
+    channel->stream = channel->watch = channel->passed = channel->blob = FERRY__NO_OS;
+    channel->received = 0, channel->lost = 0;
+    if (channel->state == FERRY__OPEN) channel->alone_ns = ferry__platform_now_ns(), channel->told = 0;
+    ferry__enter(channel, FERRY__ALONE);
+}
+
+void ferry__channel_hang_up(ferry__channel *channel) {
+    if (channel->state == FERRY__ALONE) return;
+    if (channel->lost == FERRY_ECORRUPT || channel->lost == FERRY_EPROTOCOL) {
+        ferry__tell(channel, FERRY_LOG_WARNING, "%s", channel->why.text);
+        ferry__send_refusal(channel->stream, &channel->why);
+    } else if (channel->lost == 0) (void)ferry__send_frame(channel->stream, FERRY__GOODBYE, NULL, 0, FERRY__NO_OS);
+    else ferry__tell(channel, FERRY_LOG_INFO, "%s", channel->why.text);
+    ferry__disconnect(channel);
+}
+
+/* Ends a handshake that failed. Who listens goes on listening (0); who came here of its own accord is told why not. */
+static int ferry__turn_away(ferry__channel *channel, const ferry_why *why, int tell_peer) {
+    if (tell_peer) ferry__send_refusal(channel->stream, why);
+    channel->visitor = *why;
+    ferry__disconnect(channel);
+    if (channel->address.serve) {
+        ferry__tell(channel, FERRY_LOG_WARNING, "a peer (pid %u) at '%s' was turned away: %s", channel->peer_pid, channel->address.text, why->text);
+        return 0;
+    }
+    channel->why = *why;
+    return why->code;
+}
+
+/* ---- The handshake ---- */
+
+static int ferry__greet(ferry__channel *channel, ferry__os stream) {
+    ferry__hello hello;
+    ferry_why why;
+    channel->stream = stream;
+    channel->peer_pid = 0, channel->received = 0, channel->lost = 0, channel->unlooked = 0;
+    ferry__enter(channel, FERRY__GREETING);
+    if (channel->address.place != FERRY__INHERITED && ferry__platform_peer(stream, &channel->peer_pid, &why) < 0)
+        return ferry__turn_away(channel, &why, 1);
+    memset(&hello, 0, sizeof hello);
+    memcpy(hello.magic, FERRY__HELLO_MAGIC, 8);
+    hello.endian = FERRY__ENDIAN, hello.abi_major = FERRY__ABI_MAJOR, hello.abi_minor = FERRY__ABI_MINOR;
+    hello.features = FERRY__FEATURES_KNOWN;
+    hello.side = channel->side, hello.pid = ferry__platform_pid(), hello.index = channel->address.index;
+    hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION;
+    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, FERRY__NO_OS);
+    return 0;
+}
+
+static int ferry__check_hello(const ferry__channel *channel, ferry__hello *hello, ferry_why *why) {
+    uint32_t theirs, bytes = channel->frame.bytes;
+    memset(hello, 0, sizeof *hello);
+    memcpy(hello, channel->payload, bytes < sizeof *hello ? bytes : sizeof *hello);
+    if (bytes < 16 || memcmp(hello->magic, FERRY__HELLO_MAGIC, 8) != 0)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not greet as Ferry does", channel->peer_pid, channel->address.text);
+    theirs = hello->version;
+    if (hello->endian != FERRY__ENDIAN || hello->abi_major != FERRY__ABI_MAJOR || bytes < sizeof *hello)
+        return ferry__fail(why, FERRY_EVERSION,
+                           "the %s (pid %u) speaks Ferry's protocol %u.%u (library %u.%u.%u), the %s (pid %u) %u.%u (library %u.%u.%u); "
+                           "build or install both with the same version",
+                           ferry__peer_name(channel), channel->peer_pid, hello->abi_major, hello->abi_minor, theirs >> 16, theirs >> 8 & 255, theirs & 255,
+                           ferry__side_name(channel->side), ferry__platform_pid(), FERRY__ABI_MAJOR, FERRY__ABI_MINOR, FERRY_VERSION_MAJOR,
+                           FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
+    if (hello->side == (uint32_t)channel->side)
+        return ferry__fail(why, FERRY_EROLE,
+                           "both sides of '%s' are %ss (pids %u and %u); an environment (ServerBackend, ClientBackend, ferry_env) belongs on one side and "
+                           "an agent (ClientEnv, ServerEnv, ferry_agent) on the other",
+                           channel->address.text, ferry__side_name(channel->side), channel->peer_pid, ferry__platform_pid());
+    if (hello->side != FERRY__ENV && hello->side != FERRY__AGENT)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) is neither environment nor agent (%u)", channel->peer_pid, hello->side);
+    return 0;
+}
+
+static int ferry__on_hello(ferry__channel *channel, ferry_why *why) {
+    ferry__hello hello;
+    ferry__welcome welcome;
+    ferry__os memory = FERRY__NO_OS;
+    int inherited = channel->address.place == FERRY__INHERITED;
+    if (ferry__check_hello(channel, &hello, why) < 0) return why->code;
+    /* A socket pair's credentials are those of its maker, so there the peer's own word is taken; elsewhere the kernel's. */
+    if (inherited) channel->peer_pid = hello.pid;
+    channel->watch = ferry__platform_watch(inherited ? FERRY__NO_OS : channel->stream, channel->peer_pid);
+    if (channel->side == FERRY__ENV) {
+        if (channel->handshake.offer(channel->user, &hello, &memory, &welcome.bytes, why) < 0) return why->code;
+        (void)ferry__send_frame(channel->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory);
+    }
+    ferry__enter(channel, FERRY__OFFERING);
+    return 0;
+}
+
+static int ferry__on_welcome(ferry__channel *channel, ferry_why *why) {
+    ferry__welcome welcome;
+    ferry__os memory = ferry__take_passed(channel);
+    if (channel->frame.bytes < sizeof welcome || memory == FERRY__NO_OS) {
+        ferry__platform_close(memory);
+        return ferry__fail(why, FERRY_EPROTOCOL, "the environment (pid %u) offered no region", channel->peer_pid);
+    }
+    memcpy(&welcome, channel->payload, sizeof welcome);
+    return channel->handshake.accept(channel->user, memory, welcome.bytes, why);
+}
+
+static void ferry__opened(ferry__channel *channel) {
+    ferry__enter(channel, FERRY__OPEN);
+    channel->looked_ns = channel->state_ns;
+    ferry__fail(&channel->why, 0, "%s", "");
+    ferry__fail(&channel->visitor, 0, "%s", "");
+    ferry__tell(channel, FERRY_LOG_INFO, "the %s (pid %u) is connected at '%s'", ferry__peer_name(channel), channel->peer_pid, channel->address.text);
+}
+
+/* Acts on one frame of the handshake: 0, or negative with why. */
+static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
+    int type = channel->frame.type;
+    if (type == FERRY__REFUSE) return ferry__read_refusal(channel, why);
+    if (type == FERRY__GOODBYE) return ferry__fail(why, FERRY_ECLOSED, "the peer (pid %u) left during the handshake", channel->peer_pid);
+    if (type == FERRY__HELLO && channel->state == FERRY__GREETING) return ferry__on_hello(channel, why);
+    if (type == FERRY__WELCOME && channel->state == FERRY__OFFERING && channel->side == FERRY__AGENT) {
+        if (ferry__on_welcome(channel, why) < 0) return why->code;
+        (void)ferry__send_frame(channel->stream, FERRY__READY, NULL, 0, FERRY__NO_OS);
+        ferry__opened(channel);
+        return 0;
+    }
+    if (type == FERRY__READY && channel->state == FERRY__OFFERING && channel->side == FERRY__ENV) {
+        channel->handshake.ready(channel->user);
+        ferry__opened(channel);
+        return 0;
+    }
+    return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) sent a frame of type %d that has no place in this handshake", channel->peer_pid, type);
+}
+
+/* Goes on with a handshake: 1 it is done or over (look at the state), 0 nothing more to do now, negative: an error for the caller. */
+static int ferry__shake_hands(ferry__channel *channel) {
+    ferry_why why;
+    int got = ferry__receive_frame(channel, &why), refused;
+    if (got == 0) {
+        if (!channel->address.serve || ferry__platform_now_ns() - channel->state_ns < FERRY__HANDSHAKE_NS) return 0;
+        ferry__fail(&why, FERRY_EPROTOCOL, "it said nothing for %d s in the handshake", (int)(FERRY__HANDSHAKE_NS / 1000000000));
+    } else if (got > 0) {
+        if (ferry__on_frame(channel, &why) == 0) return 1;
+    } else if (why.code == FERRY_ECLOSED) {
+        /* Whoever was there has gone: a listener waits for the next, and a caller calls again. A pair has no second chance. */
+        ferry__disconnect(channel);
+        if (channel->address.place != FERRY__INHERITED) return 1;
+        return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone without speaking Ferry", channel->address.text);
+    }
+    refused = got > 0 && (channel->frame.type == FERRY__REFUSE || channel->frame.type == FERRY__GOODBYE);
+    got = ferry__turn_away(channel, &why, !refused);
+    return got < 0 ? got : 1;
+}
+
+/* Looks for somebody: 1 a handshake has begun (or ended at once), 0 nobody there, negative: an error for the caller. */
+static int ferry__find_peer(ferry__channel *channel) {
+    ferry__os stream = FERRY__NO_OS;
+    int64_t now = ferry__platform_now_ns();
+    int got;
+    if (channel->address.serve) got = ferry__platform_accept(&channel->listener, &stream, &channel->why);
+    else {
+        if (channel->used_up) return ferry__fail(&channel->why, FERRY_ECLOSED, "the connection of '%s' has ended", channel->address.text);
+        if (now - channel->tried_ns < FERRY__RETRY_NS) return 0;
+        channel->tried_ns = now;
+        got = ferry__address_connect(&channel->address, &stream, &channel->why);
+        channel->used_up = channel->address.place == FERRY__INHERITED;
+    }
+    if (got <= 0) return got;
+    got = ferry__greet(channel, stream);
+    return got < 0 ? got : 1;
+}
+
+/* Says once, after a while, what is being waited for; a server that waits for its agents is no news. */
+static void ferry__tell_what_for(ferry__channel *channel, int64_t now) {
+    ferry_why why;
+    if (channel->told || now - channel->alone_ns < FERRY__TELL_NS || (channel->side == FERRY__ENV && channel->address.serve)) return;
+    channel->told = 1;
+    ferry__channel_describe(channel, &why);
+    ferry__tell(channel, FERRY_LOG_WARNING, "waiting: %s", why.text);
+}
+
+int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
+    int64_t start = ferry__platform_now_ns(), now = start, left;
+    ferry__os handles[2];
+    int got, visitors = 0;
+    channel->why.code = 0;
+    for (;;) {
+        while (channel->state != FERRY__OPEN && visitors < FERRY__VISITORS) {
+            got = channel->state == FERRY__ALONE ? ferry__find_peer(channel) : ferry__shake_hands(channel);
+            if (got < 0) return got;
+            if (got == 0) break;
+            visitors += channel->state == FERRY__ALONE;
+        }
+        if (channel->state == FERRY__OPEN) return 1;
+        visitors = 0;
+        now = ferry__platform_now_ns();
+        ferry__tell_what_for(channel, now);
+        left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
+        if (left <= 0) return 0;
+        handles[0] = channel->state == FERRY__ALONE ? channel->listener.os : FERRY__NO_OS;
+        handles[1] = channel->stream;
+        if (left > FERRY__RETRY_NS) left = FERRY__RETRY_NS;
+        ferry__platform_poll(handles, 2, left);
+    }
+}
+
+/* ---- While the connection is open ---- */
+
+/* Tells whoever calls that the place is taken. */
+static void ferry__answer_the_door(ferry__channel *channel) {
+    ferry__os visitor;
+    ferry_why why;
+    uint32_t pid;
+    int i;
+    for (i = 0; i < FERRY__VISITORS && ferry__platform_accept(&channel->listener, &visitor, &why) > 0; i++) {
+        if (ferry__platform_peer(visitor, &pid, &why) == 0)
+            ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed", channel->address.text,
+                        ferry__peer_name(channel), channel->peer_pid);
+        ferry__send_refusal(visitor, &why);
+        ferry__platform_close(visitor);
+        ferry__tell(channel, FERRY_LOG_INFO, "a second peer (pid %u) at '%s' was told: %s", pid, channel->address.text, why.text);
+    }
+}
+
+/* Reads what the peer says outside its turns. */
+static int ferry__hear_peer(ferry__channel *channel) {
+    ferry_why why;
+    ferry__welcome blob;
+    int got;
+    while ((got = ferry__receive_frame(channel, &why)) > 0) {
+        switch (channel->frame.type) {
+        case FERRY__GOODBYE:
+            return ferry__channel_lose(channel, FERRY_ECLOSED, "the %s (pid %u) at '%s' said goodbye", ferry__peer_name(channel), channel->peer_pid,
+                                       channel->address.text);
+        case FERRY__REFUSE: (void)ferry__read_refusal(channel, &why); return ferry__channel_lose(channel, why.code, "%s", why.text);
+        case FERRY__BLOB:
+            if (channel->frame.bytes >= sizeof blob && channel->blob == FERRY__NO_OS && channel->passed != FERRY__NO_OS) {
+                memcpy(&blob, channel->payload, sizeof blob);
+                channel->blob = ferry__take_passed(channel), channel->blob_bytes = blob.bytes;
+                continue;
+            } /* fall through */
+        default:
+            return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) sent a frame of type %d that has no place here", ferry__peer_name(channel),
+                                       channel->peer_pid, channel->frame.type);
+        }
+    }
+    if (got == 0) return 0;
+    if (why.code != FERRY_ECLOSED) return ferry__channel_lose(channel, why.code, "%s", why.text);
+    return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its connection ended without a goodbye", ferry__peer_name(channel),
+                               channel->peer_pid, channel->address.text);
+}
+
+static int ferry__look_around(ferry__channel *channel, int64_t now) {
+    ferry__os handles[3];
+    uint32_t ready;
+    channel->looked_ns = now, channel->unlooked = 0;
+    if (channel->lost != 0) return channel->lost;
+    handles[0] = channel->stream, handles[1] = channel->watch, handles[2] = channel->listener.os;
+    ready = ferry__platform_poll(handles, 3, 0);
+    if (ready == 0) return 0;
+    if ((ready & 1) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
+    if ((ready & 2) != 0)
+        return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its process has ended", ferry__peer_name(channel),
+                                   channel->peer_pid, channel->address.text);
+    if ((ready & 4) != 0) ferry__answer_the_door(channel);
+    return 0;
+}
+
+/* As ferry__waiter.idle. Leaving the spin phase happens at every turn of a slow peer: then the clock decides whether to look. */
+static int ferry__idle(void *user, int64_t now_ns, int slept) {
+    ferry__channel *channel = (ferry__channel *)user;
+    if (channel->lost != 0) return channel->lost;
+    return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
+}
+
+int ferry__channel_look(ferry__channel *channel) { return ferry__idle(channel, ferry__platform_now_ns(), 0); }
+
+int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
+    int state = ferry__slot_state(slot, previous, next);
+    if (state == 0) {
+        ferry__waiter waiter;
+        waiter.policy = channel->policy, waiter.line = line, waiter.idle = ferry__idle, waiter.user = channel;
+        state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
+        if (state <= 0) return state;
+        state = ferry__slot_state(slot, previous, next);
+    }
+    if (state < 0)
+        return ferry__channel_lose(channel, FERRY_ECORRUPT,
+                                   "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
+                                   ferry__peer_name(channel), channel->peer_pid);
+    /* What this finds is reported by the next call; the message is whole, and goes first. */
+    if (++channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
+    return 1;
+}
+
+/* ---- Large blobs ---- */
+
+void ferry__channel_send_blob(ferry__channel *channel, ferry__os memory, uint64_t bytes) {
+    ferry__welcome blob;
+    blob.bytes = bytes;
+    (void)ferry__send_frame(channel->stream, FERRY__BLOB, &blob, sizeof blob, memory);
+}
+
+int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os *out) {
+    ferry_why why;
+    *out = FERRY__NO_OS;
+    /* It was sent before the turn was published, so it is here. A goodbye right behind it is found out by the next call. */
+    if (channel->blob == FERRY__NO_OS && ferry__hear_peer(channel) < 0 && channel->blob == FERRY__NO_OS) return channel->lost;
+    if (channel->blob == FERRY__NO_OS || channel->blob_bytes != bytes)
+        return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) announced a large blob and did not send it", ferry__peer_name(channel),
+                                   channel->peer_pid);
+    *out = channel->blob;
+    channel->blob = FERRY__NO_OS;
+    if (bytes > FERRY_MAX_BLOB) ferry__fail(&why, FERRY_EPROTOCOL, "its blob of %llu bytes is larger than any may be", (unsigned long long)bytes);
+    else if (ferry__platform_memory_check(*out, bytes, 1, &why) == 0) return 0;
+    ferry__platform_close(*out);
+    *out = FERRY__NO_OS;
+    return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u): %s", ferry__peer_name(channel), channel->peer_pid, why.text);
+}
+
+/* ---- Life cycle ---- */
+
+int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, ferry_why *why) {
+    const char *set = getenv("FERRY_ADDRESS");
+    int serve = side == FERRY__ENV;
+    channel->side = side;
+    channel->listener.os = channel->stream = channel->watch = channel->passed = channel->blob = FERRY__NO_OS;
+    channel->canary = NULL;
+    if (set != NULL && *set != 0 && (side == FERRY__ENV || text == NULL)) text = set;
+    if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||
+        ferry__platform_canary_create(&channel->canary, why) < 0)
+        return why->code;
+    if (channel->address.serve && ferry__address_listen(&channel->address, &channel->listener, why) < 0) {
+        ferry__platform_canary_destroy(channel->canary);
+        return why->code;
+    }
+    ferry__enter(channel, FERRY__ALONE);
+    channel->alone_ns = channel->state_ns;
+    channel->tried_ns = channel->state_ns - FERRY__RETRY_NS;
+    return 0;
+}
+
+int ferry__channel_is_mine(const ferry__channel *channel) { return *channel->canary == 1; }
+
+void ferry__channel_close(ferry__channel *channel) {
+    int mine = ferry__channel_is_mine(channel);
+    if (mine) ferry__channel_hang_up(channel);
+    else ferry__disconnect(channel);
+    ferry__platform_unlisten(&channel->listener, mine);
+    ferry__platform_canary_destroy(channel->canary);
+}
+
+void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
+    int64_t now = ferry__platform_now_ns();
+    double seconds = (double)(now - channel->alone_ns) * 1e-9, state_seconds = (double)(now - channel->state_ns) * 1e-9;
+    const char *peer = ferry__peer_name(channel), *text = channel->address.text;
+    if (channel->state != FERRY__ALONE)
+        ferry__fail(why, 0, "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
+                    channel->peer_pid, text, state_seconds);
+    else if (channel->address.serve)
+        ferry__fail(why, 0, "no %s has connected to '%s' for %.1f s; start one with FERRY_ADDRESS=connect:%s", peer, text, seconds, text);
+    else {
+        ferry__fail(why, 0, "no %s serves '%s', for %.1f s; start one there, or correct the address", peer, text, seconds);
+        ferry__address_advise(&channel->address, why);
+    }
+    if (channel->visitor.code != 0) ferry__also(why, "; the last one that came was turned away: %s", channel->visitor.text);
+}

@@ -1,0 +1,92 @@
+/* A channel: one address, and the connection of the moment with one peer there. Knows messages, not reinforcement learning. */
+#ifndef FERRY__CHANNEL_H
+#define FERRY__CHANNEL_H
+
+#include "address.h"
+#include "layout.h"
+#include "platform.h"
+#include "wait.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ferry__state {
+    FERRY__ALONE,    /* nobody is there */
+    FERRY__GREETING, /* a stream is open, our HELLO is sent, the peer's is awaited */
+    FERRY__OFFERING, /* env: the region is offered, READY is awaited. agent: WELCOME is awaited */
+    FERRY__OPEN      /* turns may be exchanged */
+} ferry__state;
+
+/* What the sides add to the handshake. Negative, with why filled, turns the peer away. */
+typedef struct ferry__handshake {
+    /* Env: makes the region for this agent and gives its descriptor (which stays the region's) and size. */
+    int (*offer)(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why);
+    /* Env: the agent has mapped it. */
+    void (*ready)(void *user);
+    /* Agent: takes the region over. */
+    int (*accept)(void *user, ferry__os memory, uint64_t bytes, ferry_why *why);
+} ferry__handshake;
+
+typedef struct ferry__channel {
+    ferry__side side;
+    ferry__address address;
+    ferry__policy policy;
+    ferry__handshake handshake;
+    void *user; /* of handshake */
+    ferry_log log;
+    void *log_user;
+    uint64_t max_bytes;
+    uint32_t *canary; /* reads 0 after a fork */
+    ferry__listener listener;
+    ferry__state state;
+    int lost;    /* why the connection is over, as an error; 0 while it is not */
+    int used_up; /* the inherited descriptor was used */
+    int told;    /* what it waits for has been logged */
+    ferry__os stream, watch;
+    uint32_t peer_pid;
+    ferry__frame frame; /* being received */
+    uint32_t received;  /* bytes of frame and payload so far */
+    ferry__os passed;   /* the descriptor that came with it */
+    char payload[FERRY__MAX_FRAME];
+    ferry__os blob; /* a large blob that has arrived and waits for its turn */
+    uint64_t blob_bytes;
+    int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
+    uint32_t unlooked; /* turns since */
+    ferry_why why;     /* the last error */
+    ferry_why visitor; /* what was wrong with the last peer that was turned away */
+} ferry__channel;
+
+/* Takes the address. On failure nothing needs closing. text NULL: FERRY_ADDRESS. */
+FERRY__LOCAL int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, ferry_why *why);
+/* Says goodbye, unless this is a forked child; closes everything. */
+FERRY__LOCAL void ferry__channel_close(ferry__channel *channel);
+/* Is this the process that opened it? */
+FERRY__LOCAL int ferry__channel_is_mine(const ferry__channel *channel);
+
+/* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
+FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);
+/* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. line is this side's. */
+FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                      int64_t timeout_ns);
+/* Looks after the peer and the door, now and then: 0, or why the connection is over. */
+FERRY__LOCAL int ferry__channel_look(ferry__channel *channel);
+/* Declares the connection over. Returns the code. */
+FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */
+FERRY__LOCAL void ferry__channel_hang_up(ferry__channel *channel);
+
+/* Large blobs: one before each turn that says so. The descriptor stays the caller's. A peer that is gone is no error. */
+FERRY__LOCAL void ferry__channel_send_blob(ferry__channel *channel, ferry__os memory, uint64_t bytes);
+/* The one that came with this turn, checked; the caller closes it. */
+FERRY__LOCAL int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os *out);
+
+/* Writes what is known about a channel that is not open. */
+FERRY__LOCAL void ferry__channel_describe(const ferry__channel *channel, ferry_why *why);
+FERRY__LOCAL const char *ferry__side_name(ferry__side side);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

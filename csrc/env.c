@@ -1,0 +1,300 @@
+/* The environment's side: takes turns, hands them to the program, publishes its answers.
+ *
+ * What an agent says is copied, then checked, then shown; an action that the program must not index with is answered here. The program
+ * holds a turn from ferry_env_wait to ferry_env_reply; whatever becomes of the agent meanwhile, the pointers stay mapped. */
+#include "atomics.h"
+#include "blob.h"
+#include "channel.h"
+#include "errors.h"
+#include "region.h"
+#include "slot.h"
+#include "spec.h"
+#include "table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ferry_env {
+    ferry__channel channel;
+    ferry__spec spec;
+    uint64_t max_bytes;
+    ferry__region *region; /* of the connection, or of the one before while there is none */
+    ferry__line *line, *agent_line;
+    ferry__slot *in, *out[2];
+    char *actions;                      /* private copy of the agent's slot from first_action on, as if the slot began at it */
+    uint64_t first_action, actions_end; /* offsets in the slot */
+    ferry__table table;
+    ferry__inbox inbox;
+    ferry__outbox outbox;
+    ferry_turn turn;
+    int64_t seed;
+    uint64_t number;   /* of the turn that was taken last */
+    uint64_t episodes; /* resets so far, over all connections */
+    int holding;       /* the program has a turn that it has not answered */
+    int abandoned;     /* it had one when its agent left, and may answer it yet */
+    int playing;       /* there was a reset, and no failure since */
+};
+
+/* ---- Handshake ---- */
+
+static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
+    ferry_env *env = (ferry_env *)user;
+    const ferry__header *header = &env->spec.header;
+    char *base;
+    if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
+        return ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
+                           (double)header->region_bytes / 1048576, (double)hello->max_bytes / 1048576);
+    ferry__region_release(env->region);
+    if (ferry__region_create(header->region_bytes, env->max_bytes, &env->region, why) < 0) return why->code;
+    base = env->region->base;
+    ferry__spec_write(&env->spec, base);
+    if (ferry__region_confine(env->region, header->env_offset, header->env_bytes, why) < 0) return why->code;
+    env->line = (ferry__line *)(void *)(base + header->env_offset);
+    env->agent_line = (ferry__line *)(void *)(base + header->agent_offset);
+    env->in = (ferry__slot *)(void *)(base + header->agent_slot);
+    env->out[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
+    env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
+    ferry__table_point(&env->table, &env->spec, base, env->actions - env->first_action);
+    env->number = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
+    *memory = env->region->memory, *bytes = header->region_bytes;
+    return 0;
+}
+
+static void ferry__env_ready(void *user) { ferry__region_seal(((ferry_env *)user)->region); }
+
+/* ---- Life cycle ---- */
+
+/* The actions lie together in the slot, so that one copy takes them all. */
+static int ferry__env_find_actions(ferry_env *env, ferry_why *why) {
+    uint32_t i;
+    env->first_action = UINT64_MAX;
+    for (i = 0; i < env->spec.header.num_fields; i++) {
+        const ferry__entry *entry = &env->spec.entries[i];
+        if (entry->role != FERRY_ACTION) continue;
+        if (entry->offset < env->first_action) env->first_action = entry->offset;
+        if (entry->offset + entry->stride > env->actions_end) env->actions_end = entry->offset + entry->stride;
+    }
+    if (env->first_action == UINT64_MAX) env->first_action = env->actions_end = 0;
+    env->actions = (char *)calloc(1, (size_t)(env->actions_end - env->first_action) + 1);
+    return env->actions != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+}
+
+static void ferry__env_free(ferry_env *env) {
+    ferry__region_release(env->region);
+    ferry__inbox_close(&env->inbox);
+    ferry__outbox_clear(&env->outbox);
+    ferry__table_close(&env->table);
+    ferry__spec_clear(&env->spec);
+    free(env->actions);
+    free(env);
+}
+
+int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) {
+    ferry_why ignored;
+    ferry_env *env;
+    if (why == NULL) why = &ignored;
+    ferry__fail(why, 0, "%s", "");
+    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_env_open needs a place for the handle");
+    *out = NULL;
+    if (desc == NULL || desc->struct_size != sizeof *desc)
+        return ferry__fail(why, FERRY_EINVAL, "set ferry_env_desc.struct_size to sizeof(ferry_env_desc); are header and library of one version?");
+    env = (ferry_env *)calloc(1, sizeof *env);
+    if (env == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    env->outbox.memory = FERRY__NO_OS;
+    env->max_bytes = desc->max_bytes;
+    env->channel.log = desc->log, env->channel.log_user = desc->log_user;
+    env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
+    env->channel.user = env;
+    if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
+        ferry__table_open(&env->table, &env->spec, why) == 0 && ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 &&
+        ferry__env_find_actions(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
+        *out = env;
+        return 0;
+    }
+    ferry__env_free(env);
+    return why->code;
+}
+
+void ferry_env_close(ferry_env *env) {
+    if (env == NULL) return;
+    if (env->channel.state == FERRY__OPEN && ferry__channel_is_mine(&env->channel)) {
+        ferry__channel_hang_up(&env->channel);
+        /* A sleeping agent looks around when it is woken, and finds the goodbye. */
+        ferry__platform_wake(&env->out[0]->seq);
+        ferry__platform_wake(&env->out[1]->seq);
+    }
+    ferry__channel_close(&env->channel);
+    ferry__env_free(env);
+}
+
+void ferry_env_why(const ferry_env *env, ferry_why *why) {
+    const ferry__channel *channel = &env->channel;
+    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
+    else if (channel->why.code != 0) *why = channel->why;
+    else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
+    else
+        ferry__fail(why, 0, "the agent (pid %u) at '%s' %s turn %llu", channel->peer_pid, channel->address.text,
+                    env->holding ? "waits for the answer to" : "has the word after", (unsigned long long)env->number);
+}
+
+/* ---- Answers ---- */
+
+static void ferry__env_publish(ferry_env *env, ferry_status status) {
+    ferry__slot *slot = env->out[env->number & 1];
+    env->holding = 0;
+    env->turn.status[0] = (uint8_t)status;
+    slot->kind = (uint16_t)env->turn.kind;
+    slot->number = env->number;
+    ferry__outbox_send(&env->outbox, &env->channel, env->line);
+    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+}
+
+static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
+    const ferry__header *header = &env->spec.header;
+    ferry__slot *slot = env->out[env->number & 1];
+    return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
+}
+
+static void ferry__env_put_text(ferry_env *env, const char *text) {
+    ferry_blob blob;
+    memset(&blob, 0, sizeof blob);
+    blob.data = text, blob.size_bytes = strlen(text), blob.format = FERRY_TEXT;
+    (void)ferry__env_put_blob(env, &blob);
+}
+
+/* May the program answer now? 1; 0 if its agent has left and nobody would hear it; or an error. */
+static int ferry__env_may_answer(ferry_env *env) {
+    if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
+    env->channel.why.code = 0;
+    if (env->holding) return 1;
+    if (env->abandoned) return 0;
+    return ferry__fail(&env->channel.why, FERRY_ESTATE, "there is no turn to answer: ferry_env_wait gives one");
+}
+
+int ferry_env_blob(ferry_env *env, const ferry_blob *blob) {
+    int may = ferry__env_may_answer(env);
+    return may > 0 ? ferry__env_put_blob(env, blob) : may;
+}
+
+int ferry_env_reply(ferry_env *env) {
+    int may = ferry__env_may_answer(env);
+    if (may > 0) ferry__env_publish(env, FERRY_ROW_OK);
+    else env->abandoned = 0;
+    return may < 0 ? may : 0;
+}
+
+int ferry_env_fail(ferry_env *env, const char *text) {
+    int may = ferry__env_may_answer(env);
+    if (may > 0) {
+        env->playing = 0;
+        if (text != NULL) ferry__env_put_text(env, text);
+        ferry__env_publish(env, FERRY_ROW_FAILED);
+    } else env->abandoned = 0;
+    return may < 0 ? may : 0;
+}
+
+/* ---- Turns ---- */
+
+/* Prepares the answer: pointers, and zeroes where the program need not write. */
+static void ferry__env_begin_answer(ferry_env *env) {
+    ferry_turn *turn = &env->turn;
+    uint32_t which = (uint32_t)(env->number & 1), i;
+    ferry__slot *slot = env->out[which];
+    ferry__table_show(&env->table, &env->spec, env->region->base, which, turn);
+    turn->number = env->number;
+    turn->seed = &env->seed;
+    turn->reason = 0, turn->peer_pid = env->channel.peer_pid;
+    turn->reward[0] = 0, turn->terminated[0] = 0, turn->truncated[0] = 0;
+    turn->episode[0] = env->episodes;
+    for (i = 0; i < turn->num_fields; i++)
+        if (turn->present[i] != NULL) turn->present[i][0] = 0;
+    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
+}
+
+/* Answers in the program's place. */
+static int ferry__env_refuse(ferry_env *env, const char *text) {
+    ferry__env_put_text(env, text);
+    ferry__env_publish(env, FERRY_ROW_REFUSED);
+    return 0;
+}
+
+/* Takes the message that has arrived: 1 the program's turn, 0 it was answered here, negative: the connection is over. */
+static int ferry__env_take(ferry_env *env) {
+    ferry__slot head;
+    ferry_why why;
+    uint32_t row, i;
+    ferry__copy_in(&head, env->in, sizeof head);
+    ferry__copy_in(&row, (const char *)env->in + env->spec.group.rows_offset, sizeof row);
+    if (head.number != env->number + 1 || (head.kind != FERRY_STEP && head.kind != FERRY_RESET) || head.num_rows != 1 || row != 0)
+        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
+                                   "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
+                                   env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head.number, head.kind, head.num_rows);
+    if (ferry__inbox_take(&env->inbox, &env->channel, &head, (const char *)env->in + env->spec.header.agent_blob, &env->turn.blob) < 0)
+        return env->channel.lost;
+    env->number++;
+    env->turn.kind = head.kind;
+    env->seed = -1;
+    if (head.kind == FERRY_RESET) {
+        ferry__copy_in(&env->seed, (const char *)env->in + env->spec.group.seed_offset, sizeof env->seed);
+        env->episodes++;
+        env->playing = 1;
+    }
+    ferry__env_begin_answer(env);
+    if (head.kind == FERRY_STEP) {
+        if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
+        ferry__copy_in(env->actions, (const char *)env->in + env->first_action, (size_t)(env->actions_end - env->first_action));
+        for (i = 0; i < env->spec.header.num_fields; i++)
+            if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, env->table.data[0][i], &why) < 0)
+                return ferry__env_refuse(env, why.text);
+    }
+    env->holding = 1;
+    return 1;
+}
+
+/* Tells the program that its agent is gone. */
+static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
+    uint32_t pid = env->channel.peer_pid;
+    int reason = env->channel.lost;
+    env->abandoned = env->holding, env->holding = 0;
+    ferry__outbox_clear(&env->outbox);
+    ferry__channel_hang_up(&env->channel);
+    memset(&env->turn, 0, sizeof env->turn);
+    env->turn.struct_size = sizeof env->turn, env->turn.kind = FERRY_LEFT, env->turn.reason = reason;
+    env->turn.number = env->number, env->turn.peer_pid = pid;
+    *out = &env->turn;
+    return 1;
+}
+
+int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+    ferry__channel *channel = &env->channel;
+    int64_t start, left = timeout_ns;
+    int got;
+    *out = NULL;
+    if (!ferry__channel_is_mine(channel)) return FERRY_EFORKED;
+    if (env->holding) {
+        channel->why.code = 0;
+        if (timeout_ns != 0)
+            return ferry__fail(&channel->why, FERRY_ESTATE, "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
+                               (unsigned long long)env->number);
+        return ferry__channel_look(channel) < 0 ? ferry__env_leave(env, out) : 0;
+    }
+    start = timeout_ns > 0 ? ferry__platform_now_ns() : 0;
+    for (;;) {
+        if (channel->state != FERRY__OPEN) {
+            got = ferry__channel_meet(channel, left);
+            if (got <= 0) return got;
+        } else {
+            uint32_t seen = env->spec.header.seq_start + (uint32_t)env->number;
+            got = ferry__channel_await(channel, env->line, env->in, seen, seen + 1, left);
+            if (got > 0) got = ferry__env_take(env);
+            else if (got == 0) return 0;
+            if (got < 0) return ferry__env_leave(env, out);
+            if (got > 0) {
+                *out = &env->turn;
+                return 1;
+            }
+        }
+        if (timeout_ns > 0) left = timeout_ns - (ferry__platform_now_ns() - start);
+        if (timeout_ns > 0 && left < 0) left = 0;
+    }
+}

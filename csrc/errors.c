@@ -1,0 +1,43 @@
+/* Error texts: see errors.h. */
+#include "errors.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *ferry_strerror(int err) {
+    switch (err) {
+    case FERRY_OK: return "no error";
+#define FERRY__CASE(name, value, text)                                                                                                 \
+    case name: return text;
+        FERRY_ERRORS(FERRY__CASE)
+#undef FERRY__CASE
+    default: return "unknown error";
+    }
+}
+
+uint32_t ferry_version(void) { return FERRY_VERSION; }
+
+static void ferry__write(ferry_why *why, size_t from, const char *format, va_list arguments) {
+    vsnprintf(why->text + from, sizeof why->text - from, format, arguments);
+}
+
+int ferry__fail(ferry_why *why, int code, const char *format, ...) {
+    if (why != NULL) {
+        va_list arguments;
+        why->code = code;
+        va_start(arguments, format);
+        ferry__write(why, 0, format, arguments);
+        va_end(arguments);
+    }
+    return code;
+}
+
+void ferry__also(ferry_why *why, const char *format, ...) {
+    if (why != NULL) {
+        va_list arguments;
+        va_start(arguments, format);
+        ferry__write(why, strlen(why->text), format, arguments);
+        va_end(arguments);
+    }
+}

@@ -1,0 +1,242 @@
+/* The shared bytes: everything that two processes must agree on, in plain fixed-width words. docs/protocol.md says the same in prose.
+ *
+ * Invariants: the header, groups, fields and pool never change after READY. Every other cache line has one writing process: the agent's
+ * part is written by the agent alone, the env's part by the env alone. All integers have the machine's byte order. Reserved is zero. */
+#ifndef FERRY__LAYOUT_H
+#define FERRY__LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libferry.h"
+
+#ifdef __cplusplus
+#define FERRY__STATIC_ASSERT(condition, name) static_assert(condition, #name)
+#else
+#define FERRY__STATIC_ASSERT(condition, name) typedef char ferry__assert_##name[(condition) ? 1 : -1]
+#endif
+#define FERRY__AT(type, member, at) FERRY__STATIC_ASSERT(offsetof(type, member) == (at), type##_##member)
+
+#define FERRY__ABI_MAJOR 1
+#define FERRY__ABI_MINOR 0
+#define FERRY__ENDIAN UINT32_C(0x01020304)
+
+/* Features a region may need (incompat bits). This library knows none of them yet; their places in the layout are kept. */
+#define FERRY__FEATURE_ROWS (UINT64_C(1) << 0)      /* more than one row */
+#define FERRY__FEATURE_GROUPS (UINT64_C(1) << 1)    /* more than one group */
+#define FERRY__FEATURE_AUTORESET (UINT64_C(1) << 2) /* final observations and infos */
+#define FERRY__FEATURE_BELL (UINT64_C(1) << 3)      /* a page of the agent's that is rung at each answer */
+#define FERRY__FEATURE_CALLS (UINT64_C(1) << 4)     /* turns of kind CALL and RENDER */
+#define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* frame slots */
+#define FERRY__FEATURES_KNOWN UINT64_C(0)
+
+#define FERRY__CACHE_LINE 64 /* what processors move */
+#define FERRY__LINE_BYTES 128 /* what they prefetch together: nothing of two writers shares it */
+#define FERRY__PAGE 4096
+#define FERRY__MAX_FIELDS 4096
+#define FERRY__MAX_PATH 1024
+#define FERRY__MAX_ABOUT (1 << 20)
+
+/* Sequence words count turns from here, so that they pass the wrap in every connection that lives for 256 turns. */
+#define FERRY__SEQ_START UINT32_C(0xFFFFFF00)
+
+/* ---- The region ---- */
+
+typedef struct ferry__header {
+    uint8_t magic[8]; /* FERRY__REGION_MAGIC */
+    uint32_t endian;
+    uint16_t abi_major, abi_minor;
+    uint64_t compat, incompat; /* feature bits: may be ignored; must be known */
+    uint64_t region_bytes;
+    uint32_t header_bytes, group_bytes, field_bytes; /* sizes of these structs, so that later minors can append */
+    uint32_t num_groups, num_fields;
+    uint32_t seq_start;
+    uint64_t groups_offset, fields_offset, pool_offset, pool_bytes; /* offsets in the region */
+    uint64_t agent_offset, agent_bytes, env_offset, env_bytes;      /* the two parts, page-aligned; each begins with its line */
+    uint64_t agent_slot;                                            /* offset in the region */
+    uint64_t env_slot[2];
+    uint64_t agent_blob, env_blob, blob_bytes; /* offset from the slot; room */
+    uint32_t env_pid, blob_format;             /* blob_format: what the env reads */
+    uint32_t name_offset, name_bytes;          /* in the pool */
+    uint32_t about_offset, about_bytes, about_format;
+    uint32_t reserved[15];
+} ferry__header;
+
+#define FERRY__REGION_MAGIC "FERRYmap"
+FERRY__AT(ferry__header, endian, 8);
+FERRY__AT(ferry__header, abi_major, 12);
+FERRY__AT(ferry__header, abi_minor, 14);
+FERRY__AT(ferry__header, compat, 16);
+FERRY__AT(ferry__header, incompat, 24);
+FERRY__AT(ferry__header, region_bytes, 32);
+FERRY__AT(ferry__header, header_bytes, 40);
+FERRY__AT(ferry__header, group_bytes, 44);
+FERRY__AT(ferry__header, field_bytes, 48);
+FERRY__AT(ferry__header, num_groups, 52);
+FERRY__AT(ferry__header, num_fields, 56);
+FERRY__AT(ferry__header, seq_start, 60);
+FERRY__AT(ferry__header, groups_offset, 64);
+FERRY__AT(ferry__header, fields_offset, 72);
+FERRY__AT(ferry__header, pool_offset, 80);
+FERRY__AT(ferry__header, pool_bytes, 88);
+FERRY__AT(ferry__header, agent_offset, 96);
+FERRY__AT(ferry__header, agent_bytes, 104);
+FERRY__AT(ferry__header, env_offset, 112);
+FERRY__AT(ferry__header, env_bytes, 120);
+FERRY__AT(ferry__header, agent_slot, 128);
+FERRY__AT(ferry__header, env_slot, 136);
+FERRY__AT(ferry__header, agent_blob, 152);
+FERRY__AT(ferry__header, env_blob, 160);
+FERRY__AT(ferry__header, blob_bytes, 168);
+FERRY__AT(ferry__header, env_pid, 176);
+FERRY__AT(ferry__header, blob_format, 180);
+FERRY__AT(ferry__header, name_offset, 184);
+FERRY__AT(ferry__header, name_bytes, 188);
+FERRY__AT(ferry__header, about_offset, 192);
+FERRY__AT(ferry__header, about_bytes, 196);
+FERRY__AT(ferry__header, about_format, 200);
+FERRY__STATIC_ASSERT(sizeof(ferry__header) == 264, sizeof_header);
+
+/* One kind of agent. Offsets count from the start of the slot that carries the column; 0: there is no such column. */
+typedef struct ferry__group {
+    uint32_t num_rows, flags;
+    uint32_t first_field, num_fields;
+    uint32_t max_episode_steps, reserved0;
+    uint64_t rows_offset, seed_offset;       /* agent's slot: u32[num_rows] which rows; i64[num_rows] */
+    uint64_t reward_offset, episode_offset;  /* env's slots: f64[num_rows]; u64[num_rows] */
+    uint64_t terminated_offset, truncated_offset, status_offset, active_offset; /* u8[num_rows] */
+    uint64_t env_number_offset, agent_number_offset;                            /* u32[num_rows]; absent so far */
+    uint64_t reserved[3];
+} ferry__group;
+
+FERRY__AT(ferry__group, rows_offset, 24);
+FERRY__AT(ferry__group, reward_offset, 40);
+FERRY__AT(ferry__group, terminated_offset, 56);
+FERRY__AT(ferry__group, active_offset, 80);
+FERRY__STATIC_ASSERT(sizeof(ferry__group) == 128, sizeof_group);
+
+typedef enum ferry__bounds { FERRY__BOUNDS_NONE = 0, FERRY__BOUNDS_SCALAR = 1, FERRY__BOUNDS_EACH = 2 } ferry__bounds;
+
+/* One leaf. Actions lie in the agent's slot, observations and infos in the env's. */
+typedef struct ferry__entry {
+    uint32_t path_offset; /* in the pool, UTF-8, followed by a zero */
+    uint16_t path_bytes;
+    uint8_t role, kind, dtype, ndim;
+    uint8_t bounds; /* ferry__bounds: none, one element of the dtype each, or a whole array each */
+    uint8_t reserved0;
+    uint32_t shape[FERRY_MAX_NDIM];
+    uint32_t reserved1;
+    uint64_t stride;         /* bytes of one row */
+    uint64_t offset;         /* from the start of the slot: row 0 */
+    uint64_t final_offset;   /* last observation of the episode that a row ended; 0: none */
+    uint64_t present_offset; /* u8[num_rows], infos only; 0: none */
+    uint64_t low_offset, high_offset; /* in the pool, 8-aligned */
+    uint64_t reserved2[4];
+} ferry__entry;
+
+FERRY__AT(ferry__entry, path_bytes, 4);
+FERRY__AT(ferry__entry, role, 6);
+FERRY__AT(ferry__entry, bounds, 10);
+FERRY__AT(ferry__entry, shape, 12);
+FERRY__AT(ferry__entry, stride, 48);
+FERRY__AT(ferry__entry, offset, 56);
+FERRY__AT(ferry__entry, final_offset, 64);
+FERRY__AT(ferry__entry, present_offset, 72);
+FERRY__AT(ferry__entry, low_offset, 80);
+FERRY__AT(ferry__entry, high_offset, 88);
+FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
+
+/* What a side says outside its turns. The peer reads parked after each publication, so nothing else here changes while both are busy. */
+typedef struct ferry__line {
+    uint32_t parked; /* 1: its owner is about to sleep on the peer's next sequence word */
+    uint32_t reserved0;
+    uint64_t sleeps;    /* how often it slept */
+    uint64_t big_blobs; /* blobs that went by descriptor */
+    uint64_t reserved[13];
+} ferry__line;
+
+FERRY__AT(ferry__line, sleeps, 8);
+FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
+
+/* Head of a message. The agent has one slot, the env two: answer n lies in env_slot[n % 2], so that an observation stays whole for a
+ * further turn. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow, then the fields, so that
+ * a small turn is one or two cache lines. */
+typedef struct ferry__slot {
+    uint32_t seq;
+    uint16_t kind;
+    uint8_t blob_format, blob_where; /* ferry__where */
+    uint64_t number;                 /* n, in full */
+    uint64_t blob_bytes;
+    uint64_t stamp_ns; /* monotonic clock at publication; 0: not taken */
+    uint32_t num_rows; /* agent's slot: length of the list of rows */
+    uint32_t reserved;
+} ferry__slot;
+
+typedef enum ferry__where { FERRY__WHERE_SLOT = 0, FERRY__WHERE_DESCRIPTOR = 1 } ferry__where;
+
+FERRY__AT(ferry__slot, kind, 4);
+FERRY__AT(ferry__slot, blob_format, 6);
+FERRY__AT(ferry__slot, blob_where, 7);
+FERRY__AT(ferry__slot, number, 8);
+FERRY__AT(ferry__slot, blob_bytes, 16);
+FERRY__AT(ferry__slot, stamp_ns, 24);
+FERRY__AT(ferry__slot, num_rows, 32);
+FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 40, sizeof_slot);
+
+/* ---- The control socket: frames, each a head and a payload ---- */
+
+typedef enum ferry__frame_type {
+    FERRY__HELLO = 1,   /* both sides, at once: ferry__hello */
+    FERRY__WELCOME = 2, /* env: ferry__welcome and the region's descriptor */
+    FERRY__READY = 3,   /* agent: the region is checked and mapped; nothing */
+    FERRY__REFUSE = 4,  /* either, then it hangs up: ferry__refuse and a text */
+    FERRY__GOODBYE = 5, /* either: nothing */
+    FERRY__BLOB = 6     /* either, before the turn that it belongs to: ferry__welcome's layout (bytes) and a sealed descriptor */
+} ferry__frame_type;
+
+typedef struct ferry__frame {
+    uint32_t magic; /* FERRY__FRAME_MAGIC */
+    uint16_t type, reserved0;
+    uint32_t bytes; /* of the payload, at most FERRY__MAX_FRAME */
+    uint32_t reserved1;
+} ferry__frame;
+
+#define FERRY__FRAME_MAGIC UINT32_C(0x59525246) /* "FRRY" on a little-endian machine */
+#define FERRY__MAX_FRAME 2048
+FERRY__STATIC_ASSERT(sizeof(ferry__frame) == 16, sizeof_frame);
+
+/* The first 16 bytes keep their meaning in every version to come. */
+typedef struct ferry__hello {
+    uint8_t magic[8]; /* FERRY__HELLO_MAGIC */
+    uint32_t endian;
+    uint16_t abi_major, abi_minor;
+    uint64_t features; /* what this side knows */
+    uint32_t side;     /* ferry__side */
+    uint32_t pid;
+    int32_t index;      /* of an env among its fellows; -1: none */
+    uint32_t autoreset; /* 0 so far */
+    uint64_t max_bytes; /* agent: largest region it accepts */
+    uint32_t version;   /* FERRY_VERSION, for people */
+    uint32_t reserved[3];
+} ferry__hello;
+
+#define FERRY__HELLO_MAGIC "FERRYhi\n"
+FERRY__AT(ferry__hello, endian, 8);
+FERRY__AT(ferry__hello, features, 16);
+FERRY__AT(ferry__hello, side, 24);
+FERRY__AT(ferry__hello, max_bytes, 40);
+FERRY__AT(ferry__hello, version, 48);
+FERRY__STATIC_ASSERT(sizeof(ferry__hello) == 64, sizeof_hello);
+
+typedef enum ferry__side { FERRY__ENV = 1, FERRY__AGENT = 2 } ferry__side;
+
+typedef struct ferry__welcome {
+    uint64_t bytes;
+} ferry__welcome;
+
+typedef struct ferry__refuse {
+    int32_t code; /* ferry_err */
+    uint32_t text_bytes;
+} ferry__refuse;
+
+#endif

@@ -1,0 +1,100 @@
+/* The operating system, as Ferry needs it: the only OS calls, behind a written contract. One platform_*.c fulfils it for each system;
+ * tests link others that misbehave.
+ *
+ * All functions are non-blocking unless they say otherwise, and safe to call from any thread. Those that take a why fill it on failure
+ * (it may not be NULL) and return its code. A ferry__os is a descriptor or handle; FERRY__NO_OS is none. Whoever receives one closes it. */
+#ifndef FERRY__PLATFORM_H
+#define FERRY__PLATFORM_H
+
+#include <stdint.h>
+
+#include "libferry.h"
+
+#define FERRY__LOCAL __attribute__((visibility("hidden")))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef intptr_t ferry__os;
+#define FERRY__NO_OS ((ferry__os) - 1)
+
+/* ---- Time and processor ---- */
+
+/* Monotonic nanoseconds. Tens of nanoseconds; never goes back. */
+FERRY__LOCAL int64_t ferry__platform_now_ns(void);
+/* Lets another thread run, if one wants to. */
+FERRY__LOCAL void ferry__platform_yield(void);
+FERRY__LOCAL uint32_t ferry__platform_pid(void);
+
+/* ---- Sleeping on a word of shared memory ---- */
+
+/* Blocks while *word == value, at most timeout_ns. May return at any time for no reason; the caller looks again. */
+FERRY__LOCAL void ferry__platform_sleep(const uint32_t *word, uint32_t value, int64_t timeout_ns);
+/* Wakes whoever sleeps on the word, in any process that maps it. */
+FERRY__LOCAL void ferry__platform_wake(const uint32_t *word);
+
+/* ---- Memory ---- */
+
+/* Bytes that this process could still be given: the least of what the machine and the control groups above it leave. */
+FERRY__LOCAL uint64_t ferry__platform_memory_available(void);
+/* Makes shared memory of exactly so many bytes, zeroed, reserved in full, of a size that nobody can change. */
+FERRY__LOCAL int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why);
+/* Makes a read-only copy of data that nobody can change. Blocks for the copy. */
+FERRY__LOCAL int ferry__platform_memory_freeze(const void *data, uint64_t bytes, ferry__os *out, ferry_why *why);
+/* After this nobody can map the memory for writing who has not yet. */
+FERRY__LOCAL void ferry__platform_memory_seal(ferry__os memory);
+/* Is this foreign descriptor memory of exactly so many bytes, its size fixed for good (and, if frozen, its content)? */
+FERRY__LOCAL int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why);
+FERRY__LOCAL int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why);
+/* Makes pages read-only in this process. start and bytes are multiples of FERRY__PAGE. */
+FERRY__LOCAL int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why);
+FERRY__LOCAL void ferry__platform_memory_unmap(void *start, uint64_t bytes);
+
+/* A private word that is 1 in this process and reads 0 in a child after fork. */
+FERRY__LOCAL int ferry__platform_canary_create(uint32_t **out, ferry_why *why);
+FERRY__LOCAL void ferry__platform_canary_destroy(uint32_t *canary);
+
+/* ---- Places ---- */
+
+/* Directory number i (0, 1, ...) in which names live, best first: 1, or 0 when there are no more. With make, creates it and checks that it
+ * belongs to the user alone: then negative says why not, and the next may be tried unless the user named this one (code FERRY_EADDRESS). */
+FERRY__LOCAL int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why);
+/* Calls each for every name in the directory that somebody serves; removes those whose server died. */
+FERRY__LOCAL void ferry__platform_each_name(const char *directory, void (*each)(void *user, const char *name), void *user);
+
+/* ---- Control streams: reliable, ordered bytes and descriptors between two processes of one user ---- */
+
+typedef struct ferry__listener {
+    ferry__os os;
+    char path[128];
+    uint64_t identity[2]; /* tells our path from a successor's */
+} ferry__listener;
+
+/* Takes a path. A dead predecessor's is removed; FERRY_EINUSE names the pid of a living one. May block up to a second for a lock. */
+FERRY__LOCAL int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *why);
+/* owner: gives the path up, unless it is no longer ours; else (a forked child) only closes. */
+FERRY__LOCAL void ferry__platform_unlisten(ferry__listener *listener, int owner);
+/* 1 and a stream, 0 nobody there, negative: see why. */
+FERRY__LOCAL int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why);
+FERRY__LOCAL int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why);
+/* Takes over an inherited descriptor, which must be a connected stream socket. */
+FERRY__LOCAL int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why);
+/* The process at the other end: refuses other users. *pid is 0 where unknown. */
+FERRY__LOCAL int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why);
+/* A handle that polls ready when the process has ended; FERRY__NO_OS where there is none. stream, if given, names the process exactly. */
+FERRY__LOCAL ferry__os ferry__platform_watch(ferry__os stream, uint32_t pid);
+/* Sends all bytes, and pass unless FERRY__NO_OS, or fails. */
+FERRY__LOCAL int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, ferry__os pass);
+/* Receives at most bytes: how many, 0 for nothing yet, FERRY_ECLOSED at the end, FERRY_ESYSTEM. A descriptor that comes along is stored
+ * in *passed if that is FERRY__NO_OS, else closed. */
+FERRY__LOCAL int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry__os *passed);
+/* Which of count <= 8 handles (FERRY__NO_OS allowed) have something to accept, read, or have ended: a mask. Blocks up to timeout_ns. */
+FERRY__LOCAL uint32_t ferry__platform_poll(const ferry__os *handles, uint32_t count, int64_t timeout_ns);
+FERRY__LOCAL void ferry__platform_close(ferry__os handle);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

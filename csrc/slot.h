@@ -1,0 +1,25 @@
+/* Publishing a message and seeing one. A message belongs to its writer until it is published, and publishing is the writer's last store:
+ * whoever dies before it has said nothing. */
+#ifndef FERRY__SLOT_H
+#define FERRY__SLOT_H
+
+#include "atomics.h"
+#include "layout.h"
+#include "platform.h"
+
+/* Makes the slot's content the message that seq stands for, and wakes the peer if it sleeps. The store and the load that follows it are
+ * one half of the Dekker pair; ferry__wait is the other. The store also releases all that was written to the slot; it pairs with the
+ * acquire in ferry__slot_state and ferry__wait. */
+static inline void ferry__slot_publish(ferry__slot *slot, uint32_t seq, const ferry__line *peer) {
+    ferry__store_dekker(&slot->seq, seq);
+    if (ferry__load_dekker(&peer->parked) != 0) ferry__platform_wake(&slot->seq);
+}
+
+/* 1: the message next is there, 0: the slot still holds previous, FERRY_ECORRUPT: it holds what nobody may write. Only equality is
+ * asked, since the words wrap. */
+static inline int ferry__slot_state(const ferry__slot *slot, uint32_t previous, uint32_t next) {
+    uint32_t seq = ferry__load_acquire(&slot->seq);
+    return seq == next ? 1 : seq == previous ? 0 : FERRY_ECORRUPT;
+}
+
+#endif

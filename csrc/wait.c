@@ -1,0 +1,79 @@
+/* Waiting for a word to change.
+ *
+ * Invariant: nobody sleeps through a publication. The sleeper stores parked, then loads the word; the publisher stores the word, then
+ * loads parked (slot.h). Both pairs are sequentially consistent, so one of the two sees the other's store: the sleeper does not fall
+ * asleep, or the publisher wakes it. And the kernel compares the word once more before it suspends anybody. */
+#include "wait.h"
+
+#include "atomics.h"
+#include "errors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Costs in the order of a wake-up from sleep are worth spinning for, no more. While other threads want the processor, yielding hands it to
+ * them at the price of a call, where spinning would hold the very peer up that it waits for. */
+#define FERRY__SPIN_NS 1000
+#define FERRY__YIELD_NS 50000
+#define FERRY__SLICE_NS 20000000
+
+int ferry__policy_from_environment(ferry__policy *out, ferry_why *why) {
+    const char *text = getenv("FERRY_WAIT");
+    *out = FERRY__ADAPTIVE;
+    if (text == NULL || *text == 0 || strcmp(text, "adaptive") == 0) return 0;
+    if (strcmp(text, "spin") == 0) *out = FERRY__SPIN;
+    else if (strcmp(text, "block") == 0) *out = FERRY__BLOCK;
+    else return ferry__fail(why, FERRY_EINVAL, "FERRY_WAIT is '%s'; it may be spin, adaptive or block", text);
+    return 0;
+}
+
+static int ferry__changed(const uint32_t *word, uint32_t previous) { return ferry__load_acquire(word) != previous; }
+
+/* Looks between pauses until the time is over: 1 changed, 0 not. The clock is read once in 16 looks. */
+static int ferry__spin(const uint32_t *word, uint32_t previous, int64_t until_ns) {
+    int i;
+    do {
+        for (i = 0; i < 16; i++) {
+            if (ferry__changed(word, previous)) return 1;
+            ferry__pause();
+        }
+    } while (ferry__platform_now_ns() < until_ns);
+    return 0;
+}
+
+static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
+    int64_t start, now, deadline;
+    int err, slept = 0;
+    if (ferry__changed(word, previous)) return 1;
+    start = now = ferry__platform_now_ns();
+    deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
+    if (timeout_ns != 0 && waiter->policy != FERRY__BLOCK) {
+        if (ferry__spin(word, previous, ferry__least(start + FERRY__SPIN_NS, deadline))) return 1;
+        while (waiter->policy == FERRY__ADAPTIVE && (now = ferry__platform_now_ns()) < ferry__least(start + FERRY__YIELD_NS, deadline)) {
+            ferry__platform_yield();
+            if (ferry__changed(word, previous)) return 1;
+        }
+    }
+    for (;;) {
+        err = waiter->idle(waiter->user, now, slept);
+        /* What a dying peer published last is delivered first. */
+        if (ferry__changed(word, previous)) return 1;
+        if (err < 0) return err;
+        if (now >= deadline) return 0;
+        if (waiter->policy == FERRY__SPIN) {
+            if (ferry__spin(word, previous, ferry__least(now + FERRY__SLICE_NS, deadline))) return 1;
+        } else {
+            ferry__store_dekker(&waiter->line->parked, 1);
+            if (ferry__load_dekker(word) == previous) {
+                waiter->line->sleeps++;
+                ferry__platform_sleep(word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
+            }
+            ferry__store_relaxed(&waiter->line->parked, 0);
+            if (ferry__changed(word, previous)) return 1;
+        }
+        now = ferry__platform_now_ns();
+        slept = 1;
+    }
+}

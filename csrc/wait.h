@@ -1,0 +1,36 @@
+/* Waiting for a word to change: spin, yield, sleep. */
+#ifndef FERRY__WAIT_H
+#define FERRY__WAIT_H
+
+#include "layout.h"
+#include "platform.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ferry__policy {
+    FERRY__ADAPTIVE, /* spin about 1 us, yield between looks until 50 us, then sleep */
+    FERRY__SPIN,     /* never sleep: for cores that belong to one process each */
+    FERRY__BLOCK     /* sleep at once: where the processor is for others */
+} ferry__policy;
+
+typedef struct ferry__waiter {
+    ferry__policy policy;
+    ferry__line *line; /* this side's: parked is raised in it around each sleep */
+    /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
+    int (*idle)(void *user, int64_t now_ns, int slept);
+    void *user;
+} ferry__waiter;
+
+/* Reads FERRY_WAIT. */
+FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *why);
+
+/* 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or idle's error. */
+FERRY__LOCAL int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

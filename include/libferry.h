@@ -1,0 +1,349 @@
+/* libferry: the Gymnasium API across a process boundary, through shared memory.
+ *
+ * One process holds an environment (a game, a simulator), another the agent that plays it. They meet at an address, agree on a
+ * region of memory, and take turns in it: the agent writes an action, the environment writes what followed. A turn costs two cache
+ * misses and no system call while both sides are busy; whoever has to wait longer sleeps. C99, C++11, libc alone.
+ *
+ * A complete environment (cc walk.c -lferry):
+ *
+ *     #include <libferry.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         enum { POSITION, MOVE, NUM_FIELDS };
+ *         ferry_field fields[NUM_FIELDS] = {{0}, {0}};
+ *         fields[POSITION].role = FERRY_OBSERVATION, fields[POSITION].kind = FERRY_BOX, fields[POSITION].dtype = FERRY_F32;
+ *         fields[POSITION].ndim = 1, fields[POSITION].shape[0] = 1, fields[POSITION].low = -10, fields[POSITION].high = 10;
+ *         fields[MOVE].role = FERRY_ACTION, fields[MOVE].kind = FERRY_DISCRETE, fields[MOVE].n = 3, fields[MOVE].start = -1;
+ *         ferry_env_desc desc = {sizeof desc};
+ *         desc.address = "walk", desc.fields = fields, desc.num_fields = NUM_FIELDS;
+ *         ferry_env *env;
+ *         ferry_why why;
+ *         const ferry_turn *turn;
+ *         float x = 0;
+ *         if (ferry_env_open(&desc, &env, &why) < 0) return fprintf(stderr, "%s\n", why.text), 1;
+ *         while (ferry_env_wait(env, FERRY_FOREVER, &turn) > 0) {
+ *             if (turn->kind == FERRY_LEFT) continue;                                the next agent may come
+ *             x = turn->kind == FERRY_RESET ? 0 : x + (float)*(const int64_t *)turn->data[MOVE];
+ *             *(float *)turn->data[POSITION] = x;
+ *             turn->reward[0] = x >= 10;
+ *             turn->terminated[0] = x >= 10 || x <= -10;
+ *             ferry_env_reply(env);
+ *         }
+ *         ferry_env_close(env);
+ *     }
+ *
+ * and from Python: env = ferry.ClientEnv("walk").
+ *
+ * Guarantees
+ *   - No call waits longer than the time-out it is given; ferry_env_open, ferry_env_reply and ferry_agent_open never wait.
+ *   - A peer that dies is noticed within some 20 ms by whoever waits for it. A half-written message is never delivered.
+ *   - Whatever a peer writes, the library neither crashes nor reads out of bounds: it checks, and reports FERRY_EPROTOCOL or
+ *     FERRY_ECORRUPT.
+ *   - No globals, no threads, no signal handlers; open, close and open again as often as you like, several handles side by side.
+ *   - While turns are exchanged there is no allocation, and no system call unless a side has to sleep. (Now and then, by the clock
+ *     or every 1024 turns, the peer's health and the door are looked at.)
+ *
+ * Caveats
+ *   - A handle is used by one thread at a time. Different handles need no care.
+ *   - After fork() the child's handle is dead: every call on it answers FERRY_EFORKED; ferry_*_close only frees what the child holds
+ *     and says no goodbye.
+ *   - Both processes run on one machine, under one user. Nothing here is encrypted: the operating system guards the address.
+ *   - Buffers for observations alternate: the one you are given holds what you wrote two turns ago, not one. Fill it whole, or keep
+ *     book of both.
+ *   - Memory of a region is reserved in full when an agent connects (see max_bytes).
+ */
+#ifndef LIBFERRY_H
+#define LIBFERRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef FERRY_API
+#if defined(_WIN32) && defined(FERRY_SHARED)
+#ifdef FERRY_BUILDING
+#define FERRY_API __declspec(dllexport)
+#else
+#define FERRY_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define FERRY_API __attribute__((visibility("default")))
+#else
+#define FERRY_API
+#endif
+#endif
+
+/* ---- Version ------------------------------------------------------------------------------------------------------------------ */
+
+#define FERRY_VERSION_MAJOR 0
+#define FERRY_VERSION_MINOR 1
+#define FERRY_VERSION_PATCH 0
+#define FERRY_VERSION ((FERRY_VERSION_MAJOR << 16) | (FERRY_VERSION_MINOR << 8) | FERRY_VERSION_PATCH)
+
+/* FERRY_VERSION of the library that is linked, to compare with the header's. */
+FERRY_API uint32_t ferry_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------------------------------------------- */
+
+/* Every call that can fail returns an int: negative is one of these. "Not yet" is no error: the waiting calls return 0. */
+#define FERRY_ERRORS(X)                                                                                                                \
+    X(FERRY_EINVAL, -1, "an argument is not valid")                                                                                    \
+    X(FERRY_ESTATE, -2, "this call is not possible now")                                                                               \
+    X(FERRY_ENOMEM, -3, "out of memory")                                                                                               \
+    X(FERRY_ESYSTEM, -4, "an operating system call failed")                                                                            \
+    X(FERRY_EADDRESS, -5, "the address cannot be used")                                                                                \
+    X(FERRY_EINUSE, -6, "the address is in use")                                                                                       \
+    X(FERRY_EBUSY, -7, "the peer is held by another agent")                                                                            \
+    X(FERRY_EVERSION, -8, "the peer speaks another version")                                                                           \
+    X(FERRY_EROLE, -9, "both sides are of the same kind")                                                                              \
+    X(FERRY_EPROTOCOL, -10, "the peer does not speak Ferry")                                                                           \
+    X(FERRY_ESPEC, -11, "the description of the environment is not valid")                                                             \
+    X(FERRY_ETOOBIG, -12, "too big")                                                                                                   \
+    X(FERRY_ECLOSED, -13, "the peer said goodbye")                                                                                     \
+    X(FERRY_EPEERDEAD, -14, "the peer's process is gone")                                                                              \
+    X(FERRY_ECORRUPT, -15, "the shared memory holds what no peer may write")                                                           \
+    X(FERRY_EFORKED, -16, "this handle belongs to the parent process")                                                                 \
+    X(FERRY_EUNSUPPORTED, -17, "not supported by this build")
+
+#define FERRY__ENUM(name, value, text) name = value,
+typedef enum ferry_err { FERRY_OK = 0, FERRY_ERRORS(FERRY__ENUM) FERRY__ERR_LAST = -18 } ferry_err;
+#undef FERRY__ENUM
+
+/* A static sentence for an error code; never NULL. */
+FERRY_API const char *ferry_strerror(int err);
+
+/* What went wrong, in full: what was tried, what is known, what to do. Owned by the caller; text is always terminated. */
+typedef struct ferry_why {
+    int32_t code; /* ferry_err; 0 when nothing is wrong */
+    char text[1532];
+} ferry_why;
+
+/* ---- Fields: what observations, actions and typed infos are made of ------------------------------------------------------------ */
+
+typedef enum ferry_role { FERRY_OBSERVATION = 0, FERRY_ACTION = 1, FERRY_INFO = 2 } ferry_role;
+
+/* The Gymnasium space that a field stands for. FERRY_DICT and FERRY_TUPLE are only for empty ones: they have no bytes. */
+typedef enum ferry_space {
+    FERRY_BOX = 0,
+    FERRY_DISCRETE = 1,
+    FERRY_MULTI_DISCRETE = 2,
+    FERRY_MULTI_BINARY = 3,
+    FERRY_DICT = 4,
+    FERRY_TUPLE = 5
+} ferry_space;
+
+typedef enum ferry_dtype {
+    FERRY_DEFAULT = 0, /* F32 for Box, I64 for Discrete and MultiDiscrete, I8 for MultiBinary */
+    FERRY_BOOL = 1,
+    FERRY_I8 = 2,
+    FERRY_U8 = 3,
+    FERRY_I16 = 4,
+    FERRY_U16 = 5,
+    FERRY_I32 = 6,
+    FERRY_U32 = 7,
+    FERRY_I64 = 8,
+    FERRY_U64 = 9,
+    FERRY_F16 = 10,
+    FERRY_F32 = 11,
+    FERRY_F64 = 12
+} ferry_dtype;
+
+#define FERRY_MAX_NDIM 8
+
+/* One leaf. Zero-initialise, then set what differs from zero. Arrays are C-contiguous; a Discrete is one number (ndim 0). */
+typedef struct ferry_field {
+    /* Place in the space, UTF-8. NULL or "": the space is this leaf alone. Keys of a Dict are joined by '/', places in a Tuple written
+     * '#0', '#1', ...: "camera/rgb", "pair#0", "#1/x". In a key '%', '/' and '#' are written %25, %2F, %23; an empty key is "%-".
+     * For FERRY_INFO the key in the info dict. */
+    const char *path;
+    uint8_t role;  /* ferry_role */
+    uint8_t kind;  /* ferry_space */
+    uint8_t dtype; /* ferry_dtype */
+    uint8_t ndim;  /* at most FERRY_MAX_NDIM; 0 is a scalar */
+    uint32_t shape[FERRY_MAX_NDIM];
+    /* Bounds, inclusive. Box: both zero means no bounds (the whole range of the dtype). Scalars stand for every element; where the
+     * elements differ, or a double cannot hold the bound, point low_each and high_each (both) at arrays of the field's shape and dtype.
+     * MultiDiscrete: low_each and high_each (start and start + nvec - 1), or scalars. Others: ignored. */
+    double low, high;
+    const void *low_each, *high_each;
+    int64_t n, start; /* Discrete: the n values from start on */
+} ferry_field;
+
+/* Bytes of one element; 0 if the dtype is unknown. */
+FERRY_API uint32_t ferry_dtype_bytes(int dtype);
+
+/* ---- Blobs: free-form bytes that ride on a turn -------------------------------------------------------------------------------- */
+
+/* JSON is UTF-8 text, MSGPACK one MessagePack value with Ferry's extension types (docs/protocol.md), TEXT plain UTF-8. */
+typedef enum ferry_format { FERRY_NONE = 0, FERRY_JSON = 1, FERRY_MSGPACK = 2, FERRY_TEXT = 3 } ferry_format;
+
+typedef struct ferry_blob {
+    const void *data;
+    uint64_t size_bytes; /* at most FERRY_MAX_BLOB */
+    uint32_t format;     /* ferry_format; FERRY_NONE: there is no blob */
+    uint32_t reserved;
+} ferry_blob;
+
+#define FERRY_MAX_BLOB ((uint64_t)256 << 20)
+
+/* ---- Turns --------------------------------------------------------------------------------------------------------------------- */
+
+typedef enum ferry_kind {
+    FERRY_STEP = 1,  /* an action is given; wants observation, reward, flags */
+    FERRY_RESET = 2, /* a seed and options may be given; wants the first observation of a new episode */
+    FERRY_LEFT = 3   /* the agent is gone (reason says how); wants nothing. Only env sides see it. */
+} ferry_kind;
+
+/* Per-row status of an answer. */
+typedef enum ferry_status {
+    FERRY_ROW_OK = 0,
+    FERRY_ROW_FAILED = 1, /* ferry_env_fail: the blob says why */
+    FERRY_ROW_REFUSED = 2 /* the library refused the action on the env's behalf (out of range): the blob, TEXT, says why */
+} ferry_status;
+
+/* One message, for both directions; owned by the library, valid until the next call that waits or sends. Arrays with [row] have one
+ * element for each of the environment's rows; arrays with [field] follow the field table.
+ * Env side: actions, seed and blob are private copies, already checked; observations, typed infos, reward and flags are yours to fill
+ * (reward, flags and presence come zeroed), directly in shared memory. Agent side: the reverse; what you read there is the env's. */
+typedef struct ferry_turn {
+    uint32_t struct_size;
+    uint32_t kind;             /* ferry_kind */
+    uint64_t number;           /* counts the channel's turns, from 1 */
+    uint32_t num_fields;       /* length of the [field] arrays */
+    uint32_t num_rows;         /* length of rows: how many rows this turn is about */
+    const uint32_t *rows;      /* their numbers */
+    void *const *data;         /* [field] first row; row r is stride[field] * r bytes further on */
+    const uint64_t *stride;    /* [field] bytes */
+    uint8_t *const *present;   /* [field][row] 1 where a typed info is given; NULL for other fields */
+    double *reward;            /* [row] */
+    uint8_t *terminated;       /* [row] 0 or 1 */
+    uint8_t *truncated;        /* [row] 0 or 1 */
+    uint8_t *status;           /* [row] ferry_status; the library fills it */
+    int64_t *seed;             /* [row] RESET: the seed, or -1 for none */
+    uint64_t *episode;         /* [row] RESETs so far; the library fills it */
+    ferry_blob blob;           /* RESET: options. Answers: info, or what went wrong. */
+    int32_t reason;            /* LEFT: FERRY_ECLOSED, FERRY_EPEERDEAD, or the error that ended the connection */
+    uint32_t peer_pid;         /* process id of the other side, 0 if unknown */
+} ferry_turn;
+
+/* ---- Log ----------------------------------------------------------------------------------------------------------------------- */
+
+typedef enum ferry_level { FERRY_LOG_DEBUG = 0, FERRY_LOG_INFO = 1, FERRY_LOG_WARNING = 2 } ferry_level;
+
+/* Receives one line without a newline, on the thread that called the library; must not call the library with the same handle. */
+typedef void (*ferry_log)(void *user, int level, const char *text);
+
+/* ---- The environment's side ---------------------------------------------------------------------------------------------------- */
+
+#define FERRY_FOREVER ((int64_t)-1)
+
+typedef struct ferry_env ferry_env;
+
+/* What an environment says of itself. Zero-initialise, set struct_size. Everything is copied. */
+typedef struct ferry_env_desc {
+    uint32_t struct_size;
+    uint32_t num_rows; /* 0 means 1; more than 1: FERRY_EUNSUPPORTED so far */
+    /* Where to meet; FERRY_ADDRESS in the process environment takes precedence, so that launchers work with any engine. NULL: it alone.
+     *   NAME              serve that name ([A-Za-z0-9][A-Za-z0-9._-]*, at most 40 characters), in FERRY_RUNTIME_DIR, else
+     *                     $XDG_RUNTIME_DIR/ferry, else /tmp/ferry-UID
+     *   /absolute/path    serve that path
+     *   serve:WHERE, connect:WHERE, connect:WHERE#INDEX    the same, with the role spelled out
+     *   fd:N              a connected stream socket that was inherited; there is no second agent
+     */
+    const char *address;
+    const char *name; /* shown to people; NULL: the address */
+    const ferry_field *fields;
+    uint32_t num_fields;
+    uint32_t blob_format; /* in which format options shall arrive: FERRY_JSON (also 0) or FERRY_MSGPACK */
+    /* A JSON or MessagePack map told to the agent at connection: "metadata" (as Env.metadata), "spec" (as EnvSpec.to_json). */
+    ferry_blob about;
+    uint64_t blob_bytes; /* room for a blob in the region, each way; larger ones travel by descriptor, slower. 0: 16 KiB */
+    uint64_t max_bytes;  /* refuse to make a region larger than this. 0: 1 GiB */
+    ferry_log log;       /* NULL: warnings go to standard error */
+    void *log_user;
+} ferry_env_desc;
+
+/* Checks the description and, where the role is to serve, takes the address. Does not wait for anybody.
+ * On failure *out is NULL, and why (may be NULL) says what to do. FERRY_EINVAL, ESPEC, ETOOBIG, EADDRESS, EINUSE, ESYSTEM, ENOMEM. */
+FERRY_API int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why);
+
+/* Waits up to timeout_ns (0: looks and returns; FERRY_FOREVER) for the agent's next turn: 1 and *out, or 0 and NULL for not yet.
+ * Connecting, being connected to, and telling a second agent that the place is taken happen in here.
+ * When the agent goes, once: a turn of kind LEFT; after it, wait again for the next agent. With fd:N there is none: FERRY_ECLOSED.
+ * Tick-driven programs call it with 0 until it says 0. While a turn is unanswered it answers 0 (or LEFT), and FERRY_ESTATE if asked to
+ * wait. Other errors: FERRY_EADDRESS, ESYSTEM, EVERSION, EROLE, EBUSY (the peer refused), EFORKED. */
+FERRY_API int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out);
+
+/* Publishes the answer to the turn. Never waits; never fails because the agent left. FERRY_ESTATE if there is no turn to answer. */
+FERRY_API int ferry_env_reply(ferry_env *env);
+
+/* Answers the turn with a failure instead: text (UTF-8), or with NULL the blob set before. The agent must reset next. */
+FERRY_API int ferry_env_fail(ferry_env *env, const char *text);
+
+/* Sets the blob of the answer under way (an info: a JSON object or MessagePack map). Copied at once. FERRY_ESTATE, EINVAL, ETOOBIG. */
+FERRY_API int ferry_env_blob(ferry_env *env, const ferry_blob *blob);
+
+/* What is known about the handle's state, in words: the last error, or whom it waits for and how long. */
+FERRY_API void ferry_env_why(const ferry_env *env, ferry_why *why);
+
+/* Says goodbye, gives up the address, frees everything. NULL is allowed. */
+FERRY_API void ferry_env_close(ferry_env *env);
+
+/* ---- The agent's side ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct ferry_agent ferry_agent;
+
+typedef struct ferry_agent_desc {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *address; /* as above, but a bare NAME or path is connected to; NULL: FERRY_ADDRESS */
+    uint64_t max_bytes;  /* refuse a region larger than this. 0: 1 GiB */
+    ferry_log log;
+    void *log_user;
+} ferry_agent_desc;
+
+/* Checks the address and, where the role is to serve, takes it. Does not wait. Errors as ferry_env_open. */
+FERRY_API int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why);
+
+/* Connects, or waits to be connected to, up to timeout_ns: 1 when an environment is there (also if it was before), 0 not yet. Call it
+ * again to go on waiting, and after FERRY_ECLOSED or FERRY_EPEERDEAD to meet the next environment.
+ * FERRY_EBUSY, EVERSION, EROLE, EPROTOCOL, ESPEC, ETOOBIG, EADDRESS, ESYSTEM, EFORKED; ECLOSED for fd:N when it is used up. */
+FERRY_API int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns);
+
+/* What the environment says of itself, checked; NULL before the first connection. Valid until the next successful connect. */
+FERRY_API const ferry_env_desc *ferry_agent_env(const ferry_agent *agent);
+
+/* The turn to fill (kind, then actions for STEP; seed and blob for RESET), or NULL if there is no connection or an answer is owed.
+ * Seed comes as -1 and the blob empty. Actions lie in shared memory and keep what was written last. */
+FERRY_API ferry_turn *ferry_agent_turn(ferry_agent *agent);
+
+/* Hands the turn to the environment. Never waits. FERRY_ESTATE if an answer is owed or there is no connection; EINVAL for an unknown
+ * kind; ETOOBIG for a blob beyond FERRY_MAX_BLOB. */
+FERRY_API int ferry_agent_send(ferry_agent *agent);
+
+/* Waits for the answer: 1 and *out, or 0 and NULL for not yet (the answer stays owed: wait again). The two observation buffers
+ * alternate: what *out points at stays right through the next turn and is overwritten by the one after.
+ * FERRY_ECLOSED, EPEERDEAD: the environment is gone; ferry_agent_connect meets the next. FERRY_ECORRUPT; ESTATE if nothing is owed. */
+FERRY_API int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out);
+
+/* What is known, in words: the last error; else whom it waits for, since when, at which turn. */
+FERRY_API void ferry_agent_why(const ferry_agent *agent, ferry_why *why);
+
+/* Keeps the present connection's region mapped, past reconnection and close, until ferry_release: for views of observations that outlive
+ * the handle. NULL if there is no connection or no memory. ferry_release may be called from any thread; NULL is allowed. */
+typedef struct ferry_hold ferry_hold;
+FERRY_API ferry_hold *ferry_agent_hold(ferry_agent *agent);
+FERRY_API void ferry_release(ferry_hold *hold);
+
+/* Says goodbye (the environment of a server goes on), frees everything, unmaps the region unless held. NULL is allowed. */
+FERRY_API void ferry_agent_close(ferry_agent *agent);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBFERRY_H */
