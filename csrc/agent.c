@@ -10,7 +10,7 @@
 #include "region.h"
 #include "slot.h"
 #include "spec.h"
-#include "table.h"
+#include "turns.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +21,12 @@ struct ferry_agent {
     ferry__region *region;
     ferry__line *line, *env_line;
     ferry__slot *out, *in[2];
-    ferry__table table;
+    ferry__slot *image; /* the message's first bytes until they are published */
+    size_t image_bytes; /* head and columns; and the actions, where these are small */
+    ferry__turns turns; /* answers, by the env's slot */
+    ferry_turn request; /* being filled */
     ferry__inbox inbox;
     ferry__outbox outbox;
-    ferry_turn turn;   /* being filled */
-    ferry_turn answer; /* shown last */
     uint64_t number;   /* of the turn that was sent last */
     int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
     int owed;
@@ -35,10 +36,33 @@ struct ferry_agent {
 
 static void ferry__agent_forget(ferry_agent *agent) {
     ferry__inbox_close(&agent->inbox);
-    ferry__table_close(&agent->table);
+    ferry__turns_close(&agent->turns);
+    free(agent->image);
+    agent->image = NULL;
     ferry__spec_clear(&agent->spec);
     ferry__region_release(agent->region);
     agent->region = NULL;
+}
+
+#define FERRY__SMALL 1024 /* bytes of actions that are better copied than written next to a word that is polled */
+
+static int ferry__agent_make_turns(ferry_agent *agent, ferry_why *why) {
+    const ferry__spec *spec = &agent->spec;
+    char *base = agent->region->base;
+    uint64_t columns_end = spec->columns_end[FERRY__AGENT - 1], fields_end = spec->fields_end[FERRY__AGENT - 1];
+    int staged = fields_end <= FERRY__SMALL;
+    ferry__places places;
+    agent->image_bytes = (size_t)(staged ? fields_end : columns_end);
+    agent->image = (ferry__slot *)calloc(1, agent->image_bytes);
+    if (agent->image == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    agent->image->num_rows = 1;
+    places.agent_columns = (char *)agent->image;
+    places.actions = staged ? (char *)agent->image : base + spec->header.agent_slot;
+    places.env_columns[0] = base + spec->header.env_slot[0], places.env_columns[1] = base + spec->header.env_slot[1];
+    if (ferry__turns_open(&agent->turns, spec, base, &places, why) < 0) return why->code;
+    agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
+    agent->request = agent->turns.turn[0];
+    return 0;
 }
 
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
@@ -48,7 +72,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     ferry__agent_forget(agent);
     if (ferry__region_adopt(memory, bytes, agent->channel.max_bytes, &agent->region, why) < 0) return why->code;
     base = agent->region->base;
-    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__table_open(&agent->table, &agent->spec, why) < 0 ||
+    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__agent_make_turns(agent, why) < 0 ||
         ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 ||
         ferry__region_confine(agent->region, header->agent_offset, header->agent_bytes, why) < 0) {
         ferry__agent_forget(agent);
@@ -59,7 +83,6 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->out = (ferry__slot *)(void *)(base + header->agent_slot);
     agent->in[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
-    ferry__table_point(&agent->table, &agent->spec, base, (char *)agent->out);
     ferry__platform_close(agent->region->memory);
     agent->region->memory = FERRY__NO_OS;
     agent->number = 0, agent->owed = 0, agent->owed_ns = 0;
@@ -133,28 +156,25 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
     else
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has held the turn for %.1f s, at turn %llu (a %s)", channel->peer_pid, text,
                     agent->owed_ns == 0 ? 0.0 : (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9, number,
-                    agent->turn.kind == FERRY_STEP ? "step" : "reset");
+                    agent->request.kind == FERRY_STEP ? "step" : "reset");
 }
 
 /* ---- Turns ---- */
 
 ferry_turn *ferry_agent_turn(ferry_agent *agent) {
-    ferry_turn *turn = &agent->turn;
+    ferry_turn *turn = &agent->request;
     if (!ferry__channel_is_mine(&agent->channel) || agent->channel.state != FERRY__OPEN || agent->owed) return NULL;
-    ferry__table_show(&agent->table, &agent->spec, agent->region->base, (uint32_t)(agent->number & 1), turn);
     turn->kind = 0;
     turn->number = agent->number + 1;
-    turn->seed = (int64_t *)(void *)((char *)agent->out + agent->spec.group.seed_offset);
     turn->seed[0] = -1;
     turn->blob.data = NULL, turn->blob.size_bytes = 0, turn->blob.format = FERRY_NONE;
-    turn->peer_pid = agent->channel.peer_pid;
     return turn;
 }
 
 int ferry_agent_send(ferry_agent *agent) {
     const ferry__header *header = &agent->spec.header;
-    ferry__slot *slot = agent->out;
-    ferry_turn *turn = &agent->turn;
+    ferry__slot *slot = agent->out, *image = agent->image;
+    ferry_turn *turn = &agent->request;
     ferry_why *why = &agent->channel.why;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     why->code = 0;
@@ -162,32 +182,28 @@ int ferry_agent_send(ferry_agent *agent) {
     if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
     if (turn->kind != FERRY_STEP && turn->kind != FERRY_RESET)
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first", turn->kind);
-    if (ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
-    slot->kind = (uint16_t)turn->kind;
-    slot->number = ++agent->number;
-    slot->num_rows = 1;
+    if (ferry__outbox_put(&agent->outbox, &turn->blob, image, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
+    image->kind = (uint16_t)turn->kind;
+    image->number = ++agent->number;
     agent->owed = 1, agent->owed_ns = 0;
     ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
-    ferry__slot_publish(slot, header->seq_start + (uint32_t)agent->number, agent->env_line);
+    ferry__slot_publish(slot, image, agent->image_bytes, header->seq_start + (uint32_t)agent->number, agent->env_line);
     return 0;
 }
 
 /* Checks the head of the answer that has arrived and points at the rest. */
 static int ferry__agent_take(ferry_agent *agent) {
     uint32_t which = (uint32_t)(agent->number & 1);
-    ferry__slot *slot = agent->in[which], head;
-    ferry_turn *answer = &agent->answer;
-    ferry__copy_in(&head, slot, sizeof head);
-    if (head.number != agent->number || head.kind != agent->turn.kind)
+    ferry__slot head;
+    ferry_turn *answer = &agent->turns.turn[which];
+    ferry__copy_in(&head, agent->in[which], sizeof head);
+    if (head.number != agent->number || head.kind != agent->request.kind)
         return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
                                    "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
                                    agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob) < 0)
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob, &answer->blob) < 0)
         return agent->channel.lost;
-    ferry__table_show(&agent->table, &agent->spec, agent->region->base, which, answer);
     answer->kind = head.kind, answer->number = head.number;
-    answer->seed = agent->turn.seed;
-    answer->peer_pid = agent->channel.peer_pid;
     return 1;
 }
 
@@ -204,7 +220,7 @@ int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **
     if (got > 0) got = ferry__agent_take(agent);
     if (got > 0) {
         agent->owed = 0;
-        *out = &agent->answer;
+        *out = &agent->turns.turn[agent->number & 1];
     } else if (got < 0) ferry__agent_leave(agent);
     else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
     return got;

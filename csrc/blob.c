@@ -53,9 +53,9 @@ void ferry__inbox_close(ferry__inbox *inbox) {
     inbox->copy = NULL;
 }
 
-int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *slot, char *slot_room, uint64_t room, ferry_why *why) {
+int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room, ferry_why *why) {
     ferry__outbox_clear(outbox);
-    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
+    head->blob_format = FERRY_NONE, head->blob_where = FERRY__WHERE_SLOT, head->blob_bytes = 0;
     if (blob->format == FERRY_NONE) return 0;
     if (blob->format > FERRY_TEXT || (blob->data == NULL && blob->size_bytes > 0))
         return ferry__fail(why, FERRY_EINVAL, "a blob needs data and one of the formats JSON, MSGPACK, TEXT (format is %u)", blob->format);
@@ -67,9 +67,9 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
             ferry__platform_memory_freeze(blob->data, blob->size_bytes, &outbox->memory, why) < 0)
             return why->code;
         outbox->bytes = blob->size_bytes;
-        slot->blob_where = FERRY__WHERE_DESCRIPTOR;
+        head->blob_where = FERRY__WHERE_DESCRIPTOR;
     } else if (blob->size_bytes > 0) memcpy(slot_room, blob->data, (size_t)blob->size_bytes);
-    slot->blob_format = (uint8_t)blob->format, slot->blob_bytes = blob->size_bytes;
+    head->blob_format = (uint8_t)blob->format, head->blob_bytes = blob->size_bytes;
     return 0;
 }
 

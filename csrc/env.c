@@ -9,7 +9,7 @@
 #include "region.h"
 #include "slot.h"
 #include "spec.h"
-#include "table.h"
+#include "turns.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +21,13 @@ struct ferry_env {
     ferry__region *region; /* of the connection, or of the one before while there is none */
     ferry__line *line, *agent_line;
     ferry__slot *in, *out[2];
-    char *actions;                      /* private copy of the agent's slot from first_action on, as if the slot began at it */
-    uint64_t first_action, actions_end; /* offsets in the slot */
-    ferry__table table;
+    char *in_image;         /* private copy of the agent's slot, up to the end of its fields */
+    size_t taken_bytes;     /* of it, what every message is copied up to; beyond lie large actions, which only steps have */
+    ferry__slot *out_image; /* the answer's head and columns until they are published */
+    ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
-    ferry_turn turn;
-    int64_t seed;
+    ferry_turn left;   /* the turn that says so */
     uint64_t number;   /* of the turn that was taken last */
     uint64_t episodes; /* resets so far, over all connections */
     int holding;       /* the program has a turn that it has not answered */
@@ -40,6 +40,7 @@ struct ferry_env {
 static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
+    ferry__places places;
     char *base;
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
         return ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
@@ -54,38 +55,45 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     env->out[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
-    ferry__table_point(&env->table, &env->spec, base, env->actions - env->first_action);
+    places.actions = places.agent_columns = env->in_image;
+    places.env_columns[0] = places.env_columns[1] = (char *)env->out_image;
+    ferry__turns_close(&env->turns);
+    if (ferry__turns_open(&env->turns, &env->spec, base, &places, why) < 0) return why->code;
     env->number = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
 }
 
-static void ferry__env_ready(void *user) { ferry__region_seal(((ferry_env *)user)->region); }
+/* Zeroes what the program need not write. */
+static void ferry__env_prepare_answer(ferry_env *env) { memset(env->out_image, 0, (size_t)env->spec.columns_end[FERRY__ENV - 1]); }
+
+static void ferry__env_ready(void *user) {
+    ferry_env *env = (ferry_env *)user;
+    ferry__region_seal(env->region);
+    ferry__env_prepare_answer(env);
+    env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
+}
 
 /* ---- Life cycle ---- */
 
-/* The actions lie together in the slot, so that one copy takes them all. */
-static int ferry__env_find_actions(ferry_env *env, ferry_why *why) {
-    uint32_t i;
-    env->first_action = UINT64_MAX;
-    for (i = 0; i < env->spec.header.num_fields; i++) {
-        const ferry__entry *entry = &env->spec.entries[i];
-        if (entry->role != FERRY_ACTION) continue;
-        if (entry->offset < env->first_action) env->first_action = entry->offset;
-        if (entry->offset + entry->stride > env->actions_end) env->actions_end = entry->offset + entry->stride;
-    }
-    if (env->first_action == UINT64_MAX) env->first_action = env->actions_end = 0;
-    env->actions = (char *)calloc(1, (size_t)(env->actions_end - env->first_action) + 1);
-    return env->actions != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+#define FERRY__SMALL 1024 /* bytes that are copied without asking whether they are needed */
+
+static int ferry__env_make_images(ferry_env *env, ferry_why *why) {
+    uint64_t columns_end = env->spec.columns_end[FERRY__AGENT - 1], fields_end = env->spec.fields_end[FERRY__AGENT - 1];
+    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end);
+    env->in_image = (char *)calloc(1, (size_t)fields_end);
+    env->out_image = (ferry__slot *)calloc(1, (size_t)env->spec.columns_end[FERRY__ENV - 1]);
+    return env->in_image != NULL && env->out_image != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
 static void ferry__env_free(ferry_env *env) {
     ferry__region_release(env->region);
     ferry__inbox_close(&env->inbox);
     ferry__outbox_clear(&env->outbox);
-    ferry__table_close(&env->table);
+    ferry__turns_close(&env->turns);
     ferry__spec_clear(&env->spec);
-    free(env->actions);
+    free(env->in_image);
+    free(env->out_image);
     free(env);
 }
 
@@ -106,8 +114,7 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
-        ferry__table_open(&env->table, &env->spec, why) == 0 && ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 &&
-        ferry__env_find_actions(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
+        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_images(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
         *out = env;
         return 0;
     }
@@ -140,19 +147,21 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 /* ---- Answers ---- */
 
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
-    ferry__slot *slot = env->out[env->number & 1];
+    uint32_t which = (uint32_t)(env->number & 1);
     env->holding = 0;
-    env->turn.status[0] = (uint8_t)status;
-    slot->kind = (uint16_t)env->turn.kind;
-    slot->number = env->number;
+    env->turns.turn[which].status[0] = (uint8_t)status;
+    env->out_image->kind = (uint16_t)env->turns.turn[which].kind;
+    env->out_image->number = env->number;
     ferry__outbox_send(&env->outbox, &env->channel, env->line);
-    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+    ferry__slot_publish(env->out[which], env->out_image, (size_t)env->spec.columns_end[FERRY__ENV - 1],
+                        env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+    ferry__env_prepare_answer(env); /* for the next turn, while the agent is busy with this one */
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
-    ferry__slot *slot = env->out[env->number & 1];
-    return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
+    char *room = (char *)env->out[env->number & 1] + header->env_blob;
+    return ferry__outbox_put(&env->outbox, blob, env->out_image, room, header->blob_bytes, &env->channel.why);
 }
 
 static void ferry__env_put_text(ferry_env *env, const char *text) {
@@ -195,22 +204,6 @@ int ferry_env_fail(ferry_env *env, const char *text) {
 
 /* ---- Turns ---- */
 
-/* Prepares the answer: pointers, and zeroes where the program need not write. */
-static void ferry__env_begin_answer(ferry_env *env) {
-    ferry_turn *turn = &env->turn;
-    uint32_t which = (uint32_t)(env->number & 1), i;
-    ferry__slot *slot = env->out[which];
-    ferry__table_show(&env->table, &env->spec, env->region->base, which, turn);
-    turn->number = env->number;
-    turn->seed = &env->seed;
-    turn->reason = 0, turn->peer_pid = env->channel.peer_pid;
-    turn->reward[0] = 0, turn->terminated[0] = 0, turn->truncated[0] = 0;
-    turn->episode[0] = env->episodes;
-    for (i = 0; i < turn->num_fields; i++)
-        if (turn->present[i] != NULL) turn->present[i][0] = 0;
-    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
-}
-
 /* Answers in the program's place. */
 static int ferry__env_refuse(ferry_env *env, const char *text) {
     ferry__env_put_text(env, text);
@@ -218,34 +211,39 @@ static int ferry__env_refuse(ferry_env *env, const char *text) {
     return 0;
 }
 
+static int ferry__env_check_actions(const ferry_env *env, ferry_turn *turn, ferry_why *why) {
+    uint32_t i;
+    for (i = 0; i < turn->num_fields; i++)
+        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], why) < 0) return why->code;
+    return 0;
+}
+
 /* Takes the message that has arrived: 1 the program's turn, 0 it was answered here, negative: the connection is over. */
 static int ferry__env_take(ferry_env *env) {
-    ferry__slot head;
+    const ferry__slot *head = (const ferry__slot *)(void *)env->in_image;
+    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
     ferry_why why;
-    uint32_t row, i;
-    ferry__copy_in(&head, env->in, sizeof head);
-    ferry__copy_in(&row, (const char *)env->in + env->spec.group.rows_offset, sizeof row);
-    if (head.number != env->number + 1 || (head.kind != FERRY_STEP && head.kind != FERRY_RESET) || head.num_rows != 1 || row != 0)
+    uint32_t row;
+    ferry__copy_in(env->in_image, env->in, env->taken_bytes);
+    memcpy(&row, env->in_image + env->spec.group.rows_offset, sizeof row);
+    if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
         return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
                                    "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
-                                   env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head.number, head.kind, head.num_rows);
-    if (ferry__inbox_take(&env->inbox, &env->channel, &head, (const char *)env->in + env->spec.header.agent_blob, &env->turn.blob) < 0)
-        return env->channel.lost;
-    env->number++;
-    env->turn.kind = head.kind;
-    env->seed = -1;
-    if (head.kind == FERRY_RESET) {
-        ferry__copy_in(&env->seed, (const char *)env->in + env->spec.group.seed_offset, sizeof env->seed);
+                                   env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
+    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0) return env->channel.lost;
+    turn->number = ++env->number;
+    turn->kind = head->kind;
+    if (head->kind == FERRY_RESET) {
         env->episodes++;
         env->playing = 1;
     }
-    ferry__env_begin_answer(env);
-    if (head.kind == FERRY_STEP) {
+    turn->episode[0] = env->episodes;
+    if (head->kind == FERRY_STEP) {
         if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
-        ferry__copy_in(env->actions, (const char *)env->in + env->first_action, (size_t)(env->actions_end - env->first_action));
-        for (i = 0; i < env->spec.header.num_fields; i++)
-            if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, env->table.data[0][i], &why) < 0)
-                return ferry__env_refuse(env, why.text);
+        if (fields_end > env->taken_bytes)
+            ferry__copy_in(env->in_image + env->taken_bytes, (const char *)env->in + env->taken_bytes, fields_end - env->taken_bytes);
+        if (ferry__env_check_actions(env, turn, &why) < 0) return ferry__env_refuse(env, why.text);
     }
     env->holding = 1;
     return 1;
@@ -258,10 +256,10 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     env->abandoned = env->holding, env->holding = 0;
     ferry__outbox_clear(&env->outbox);
     ferry__channel_hang_up(&env->channel);
-    memset(&env->turn, 0, sizeof env->turn);
-    env->turn.struct_size = sizeof env->turn, env->turn.kind = FERRY_LEFT, env->turn.reason = reason;
-    env->turn.number = env->number, env->turn.peer_pid = pid;
-    *out = &env->turn;
+    memset(&env->left, 0, sizeof env->left);
+    env->left.struct_size = sizeof env->left, env->left.kind = FERRY_LEFT, env->left.reason = reason;
+    env->left.number = env->number, env->left.peer_pid = pid;
+    *out = &env->left;
     return 1;
 }
 
@@ -290,7 +288,7 @@ int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
             else if (got == 0) return 0;
             if (got < 0) return ferry__env_leave(env, out);
             if (got > 0) {
-                *out = &env->turn;
+                *out = &env->turns.turn[env->number & 1];
                 return 1;
             }
         }

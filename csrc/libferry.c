@@ -13,7 +13,7 @@
 #include "env.c"
 #include "region.c"
 #include "spec.c"
-#include "table.c"
+#include "turns.c"
 #include "wait.c"
 
 #include "platform_linux.c"

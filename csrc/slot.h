@@ -7,10 +7,16 @@
 #include "layout.h"
 #include "platform.h"
 
-/* Makes the slot's content the message that seq stands for, and wakes the peer if it sleeps. The store and the load that follows it are
- * one half of the Dekker pair; ferry__wait is the other. The store also releases all that was written to the slot; it pairs with the
- * acquire in ferry__slot_state and ferry__wait. */
-static inline void ferry__slot_publish(ferry__slot *slot, uint32_t seq, const ferry__line *peer) {
+/* Makes the slot's content the message that seq stands for, and wakes the peer if it sleeps.
+ *
+ * The peer polls the line that begins the slot, and each store to a polled line costs a trip between the processors. So the first bytes
+ * of a message (head, columns, small fields) are prepared in private memory, in the slot's own layout, and go out here in one burst, with
+ * seq last: image is that memory, whose own seq is ignored.
+ *
+ * The store of seq and the load that follows it are one half of the Dekker pair; ferry__wait is the other. The store also releases all
+ * that was written to the slot; it pairs with the acquire in ferry__slot_state and ferry__wait. */
+static inline void ferry__slot_publish(ferry__slot *slot, const ferry__slot *image, size_t image_bytes, uint32_t seq, const ferry__line *peer) {
+    memcpy((char *)slot + sizeof slot->seq, (const char *)image + sizeof image->seq, image_bytes - sizeof image->seq);
     ferry__store_dekker(&slot->seq, seq);
     if (ferry__load_dekker(&peer->parked) != 0) ferry__platform_wake(&slot->seq);
 }

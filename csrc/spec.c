@@ -308,11 +308,15 @@ static uint64_t ferry__slot_room(uint64_t slot, uint64_t part, uint64_t part_byt
     return part + part_bytes - slot;
 }
 
+static void ferry__extend(uint64_t *end, uint64_t to) {
+    if (to > *end) *end = to;
+}
+
 /* Everything that is used later, once header, group, entries and pool are private. */
-static int ferry__check(const ferry__spec *spec, ferry_why *why) {
+static int ferry__check(ferry__spec *spec, ferry_why *why) {
     const ferry__header *header = &spec->header;
     const ferry__group *group = &spec->group;
-    uint64_t rows = group->num_rows, agent, env[2], least, columns[8][2];
+    uint64_t rows = group->num_rows, agent, env[2], least, columns[8][2], end;
     uint32_t i, j;
     agent = ferry__slot_room(header->agent_slot, header->agent_offset, header->agent_bytes);
     env[0] = ferry__slot_room(header->env_slot[0], header->env_offset, header->env_bytes);
@@ -326,9 +330,12 @@ static int ferry__check(const ferry__spec *spec, ferry_why *why) {
     columns[4][0] = group->terminated_offset, columns[5][0] = group->truncated_offset;
     columns[6][0] = group->status_offset, columns[7][0] = group->active_offset;
     columns[4][1] = columns[5][1] = columns[6][1] = columns[7][1] = 1;
-    for (i = 0; i < 8; i++)
+    spec->columns_end[0] = spec->columns_end[1] = sizeof(ferry__slot);
+    for (i = 0; i < 8; i++) {
         if (columns[i][0] < sizeof(ferry__slot) || !ferry__inside(columns[i][0], columns[i][1] * rows, i < 2 ? agent : least, columns[i][1]))
             return ferry__fail(why, FERRY_ESPEC, "a column of the group does not lie inside its slot");
+        ferry__extend(&spec->columns_end[(i < 2 ? FERRY__AGENT : FERRY__ENV) - 1], columns[i][0] + columns[i][1] * rows);
+    }
     if (header->agent_blob < sizeof(ferry__slot) || header->env_blob < sizeof(ferry__slot) || !ferry__inside(header->agent_blob, header->blob_bytes, agent, 8) ||
         !ferry__inside(header->env_blob, header->blob_bytes, least, 8))
         return ferry__fail(why, FERRY_ESPEC, "the room for blobs does not lie inside its slot");
@@ -340,6 +347,7 @@ static int ferry__check(const ferry__spec *spec, ferry_why *why) {
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
         if (ferry__check_entry(spec, entry, agent, least, why) < 0) return why->code;
+        if (entry->role == FERRY_INFO) ferry__extend(&spec->columns_end[FERRY__ENV - 1], entry->present_offset + rows);
         for (j = 0; j < i; j++) {
             const ferry__entry *other = &spec->entries[j];
             if (other->role == entry->role && other->path_bytes == entry->path_bytes &&
@@ -347,6 +355,17 @@ static int ferry__check(const ferry__spec *spec, ferry_why *why) {
                 return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role), spec->pool + entry->path_offset);
         }
     }
+    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
+    for (i = 0; i < header->num_fields; i++) {
+        const ferry__entry *entry = &spec->entries[i];
+        uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
+        if (entry->offset < spec->columns_end[writer])
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role), spec->pool + entry->path_offset);
+        end = entry->offset + entry->stride * rows;
+        ferry__extend(&spec->fields_end[writer], end);
+    }
+    if (header->agent_blob < spec->fields_end[FERRY__AGENT - 1] || header->env_blob < spec->fields_end[FERRY__ENV - 1])
+        return ferry__fail(why, FERRY_ESPEC, "the room for blobs begins before the end of the fields");
     return 0;
 }
 

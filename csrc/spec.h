@@ -17,6 +17,8 @@ typedef struct ferry__spec {
     ferry__entry *entries; /* [num_fields] */
     char *pool;            /* strings, bounds, about */
     ferry_field *fields;   /* [num_fields]; point into pool */
+    /* Where a slot's columns and fields end (offsets from the slot), by ferry__side - 1. Columns lie before fields, fields before blobs. */
+    uint64_t columns_end[2], fields_end[2];
     ferry_env_desc desc;   /* what ferry_agent_env shows; points into this spec */
 } ferry__spec;
 

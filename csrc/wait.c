@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Costs in the order of a wake-up from sleep are worth spinning for, no more. While other threads want the processor, yielding hands it to
- * them at the price of a call, where spinning would hold the very peer up that it waits for. */
-#define FERRY__SPIN_NS 1000
+/* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read
+ * for the first time. After that, yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond
+ * the order of a wake-up from sleep it is no use. */
+#define FERRY__SPIN_LOOKS 40
 #define FERRY__YIELD_NS 50000
 #define FERRY__SLICE_NS 20000000
 
@@ -29,15 +30,13 @@ int ferry__policy_from_environment(ferry__policy *out, ferry_why *why) {
 
 static int ferry__changed(const uint32_t *word, uint32_t previous) { return ferry__load_acquire(word) != previous; }
 
-/* Looks between pauses until the time is over: 1 changed, 0 not. The clock is read once in 16 looks. */
-static int ferry__spin(const uint32_t *word, uint32_t previous, int64_t until_ns) {
-    int i;
-    do {
-        for (i = 0; i < 16; i++) {
-            if (ferry__changed(word, previous)) return 1;
-            ferry__pause();
-        }
-    } while (ferry__platform_now_ns() < until_ns);
+/* Looks between pauses: 1 changed, 0 not. */
+static int ferry__spin(const uint32_t *word, uint32_t previous) {
+    int looks;
+    for (looks = 0; looks < FERRY__SPIN_LOOKS; looks++) {
+        if (ferry__changed(word, previous)) return 1;
+        ferry__pause();
+    }
     return 0;
 }
 
@@ -46,15 +45,16 @@ static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
     int64_t start, now, deadline;
     int err, slept = 0;
+    if (timeout_ns != 0 && waiter->policy != FERRY__BLOCK && ferry__spin(word, previous)) return 1;
     if (ferry__changed(word, previous)) return 1;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
-    if (timeout_ns != 0 && waiter->policy != FERRY__BLOCK) {
-        if (ferry__spin(word, previous, ferry__least(start + FERRY__SPIN_NS, deadline))) return 1;
-        while (waiter->policy == FERRY__ADAPTIVE && (now = ferry__platform_now_ns()) < ferry__least(start + FERRY__YIELD_NS, deadline)) {
+    if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE) {
+        do {
             ferry__platform_yield();
             if (ferry__changed(word, previous)) return 1;
-        }
+            now = ferry__platform_now_ns();
+        } while (now < ferry__least(start + FERRY__YIELD_NS, deadline));
     }
     for (;;) {
         err = waiter->idle(waiter->user, now, slept);
@@ -63,7 +63,10 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
         if (err < 0) return err;
         if (now >= deadline) return 0;
         if (waiter->policy == FERRY__SPIN) {
-            if (ferry__spin(word, previous, ferry__least(now + FERRY__SLICE_NS, deadline))) return 1;
+            int64_t slice_end = ferry__least(now + FERRY__SLICE_NS, deadline);
+            do
+                if (ferry__spin(word, previous)) return 1;
+            while (ferry__platform_now_ns() < slice_end);
         } else {
             ferry__store_dekker(&waiter->line->parked, 1);
             if (ferry__load_dekker(word) == previous) {

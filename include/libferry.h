@@ -207,8 +207,8 @@ typedef enum ferry_status {
 
 /* One message, for both directions; owned by the library, valid until the next call that waits or sends. Arrays with [row] have one
  * element for each of the environment's rows; arrays with [field] follow the field table.
- * Env side: actions, seed and blob are private copies, already checked; observations, typed infos, reward and flags are yours to fill
- * (reward, flags and presence come zeroed), directly in shared memory. Agent side: the reverse; what you read there is the env's. */
+ * Env side: actions, seed and blob are private copies, already checked; observations and typed infos (directly in shared memory), reward,
+ * flags and presence (they come zeroed) are yours to fill. Agent side: the reverse; what you read there is the env's. */
 typedef struct ferry_turn {
     uint32_t struct_size;
     uint32_t kind;             /* ferry_kind */
@@ -314,11 +314,11 @@ FERRY_API int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, 
  * FERRY_EBUSY, EVERSION, EROLE, EPROTOCOL, ESPEC, ETOOBIG, EADDRESS, ESYSTEM, EFORKED; ECLOSED for fd:N when it is used up. */
 FERRY_API int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns);
 
-/* What the environment says of itself, checked; NULL before the first connection. Valid until the next successful connect. */
+/* What the environment says of itself, checked; NULL before the first connection. Valid until the next connection. */
 FERRY_API const ferry_env_desc *ferry_agent_env(const ferry_agent *agent);
 
 /* The turn to fill (kind, then actions for STEP; seed and blob for RESET), or NULL if there is no connection or an answer is owed.
- * Seed comes as -1 and the blob empty. Actions lie in shared memory and keep what was written last. */
+ * Seed comes as -1 and the blob empty; actions keep what was written last. Of a request only kind, actions, seed and blob count. */
 FERRY_API ferry_turn *ferry_agent_turn(ferry_agent *agent);
 
 /* Hands the turn to the environment. Never waits. FERRY_ESTATE if an answer is owed or there is no connection; EINVAL for an unknown
