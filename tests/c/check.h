@@ -7,6 +7,7 @@
 #endif
 
 #include <libferry.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
