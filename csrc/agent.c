@@ -52,7 +52,7 @@ static int ferry__agent_make_turns(ferry_agent *agent, ferry_why *why) {
     uint64_t columns_end = spec->columns_end[FERRY__AGENT - 1], fields_end = spec->fields_end[FERRY__AGENT - 1];
     int staged = fields_end <= FERRY__SMALL;
     ferry__places places;
-    agent->image_bytes = (size_t)(staged ? fields_end : columns_end);
+    agent->image_bytes = (size_t)ferry__whole_lines(staged ? fields_end : columns_end, staged ? spec->header.agent_blob : spec->fields_begin[FERRY__AGENT - 1]);
     agent->image = (ferry__slot *)calloc(1, agent->image_bytes);
     if (agent->image == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     agent->image->num_rows = 1;
@@ -165,7 +165,7 @@ ferry_turn *ferry_agent_turn(ferry_agent *agent) {
     ferry_turn *turn = &agent->request;
     if (!ferry__channel_is_mine(&agent->channel) || agent->channel.state != FERRY__OPEN || agent->owed) return NULL;
     turn->kind = 0;
-    turn->number = agent->number + 1;
+    turn->number = agent->image->number = agent->number + 1;
     turn->seed[0] = -1;
     turn->blob.data = NULL, turn->blob.size_bytes = 0, turn->blob.format = FERRY_NONE;
     return turn;
@@ -180,14 +180,14 @@ int ferry_agent_send(ferry_agent *agent) {
     why->code = 0;
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
     if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
-    if (turn->kind != FERRY_STEP && turn->kind != FERRY_RESET)
+    if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET) || turn->number != agent->number + 1)
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first", turn->kind);
-    if (ferry__outbox_put(&agent->outbox, &turn->blob, image, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
-    image->kind = (uint16_t)turn->kind;
-    image->number = ++agent->number;
+    if (!ferry__outbox_is_idle(&agent->outbox, image, &turn->blob) &&
+        ferry__outbox_put(&agent->outbox, &turn->blob, image, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
+    agent->number++;
     agent->owed = 1, agent->owed_ns = 0;
-    ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
-    ferry__slot_publish(slot, image, agent->image_bytes, header->seq_start + (uint32_t)agent->number, agent->env_line);
+    if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
+    ferry__slot_publish(slot, image, agent->image_bytes, (uint16_t)turn->kind, header->seq_start + (uint32_t)agent->number, agent->env_line);
     return 0;
 }
 
@@ -201,7 +201,8 @@ static int ferry__agent_take(ferry_agent *agent) {
         return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
                                    "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
                                    agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob, &answer->blob) < 0)
+    if (!ferry__inbox_is_idle(&agent->inbox, &head, &answer->blob) &&
+        ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob, &answer->blob) < 0)
         return agent->channel.lost;
     answer->kind = head.kind, answer->number = head.number;
     return 1;

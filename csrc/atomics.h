@@ -1,13 +1,13 @@
 /* Memory orders: the only place where they are spelled.
  *
- * Acquire and release make a published word carry everything written before it: a reader that sees the word sees those bytes. The
- * sequentially consistent pair below does more, and only it may be used for sleeping. Publisher and sleeper each write one word and
- * then read the other's:
+ * Acquire and release make a published word carry everything written before it: a reader that sees the word sees those bytes. Sleeping
+ * needs more. Publisher and sleeper each write one word and then read the other's:
  *
- *     publisher: store seq;    load parked        sleeper: store parked;    load seq
+ *     publisher: store seq;    fence;    load parked        sleeper: store parked;    fence;    load seq
  *
- * With acquire and release alone both loads may be answered before either store is seen, and the wake-up is lost. Sequential
- * consistency forbids exactly that: at least one of the two sees the other (Dekker). */
+ * Without the fences both loads may be answered before either store is seen, and the wake-up is lost. With a sequentially consistent fence
+ * on both sides at least one of the two sees the other (Dekker). The publisher's store is a plain release store, not an exchange: it has to
+ * follow the stores before it into the same cache line at once, ahead of a peer that polls the line. */
 #ifndef FERRY__ATOMICS_H
 #define FERRY__ATOMICS_H
 
@@ -15,8 +15,9 @@
 #include <string.h>
 
 static inline uint32_t ferry__load_acquire(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
-static inline uint32_t ferry__load_dekker(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
-static inline void ferry__store_dekker(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+static inline void ferry__store_release(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+static inline void ferry__fence_dekker(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+static inline uint32_t ferry__load_relaxed(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 static inline void ferry__store_relaxed(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 
 /* Reference counts: the last release must see every earlier use. */
@@ -36,7 +37,11 @@ static inline void ferry__pause(void) {
 
 /* Copies foreign bytes once. The barrier keeps the compiler from reading the source again in place of the copy. */
 static inline void ferry__copy_in(void *private_copy, const void *foreign, size_t bytes) {
-    memcpy(private_copy, foreign, bytes);
+    const size_t line = 64;
+    char *to = (char *)private_copy;
+    const char *from = (const char *)foreign;
+    for (; bytes >= line && bytes <= 4 * line; bytes -= line, to += line, from += line) memcpy(to, from, line);
+    if (bytes > 0) memcpy(to, from, bytes);
     __asm__ volatile("" ::: "memory");
 }
 

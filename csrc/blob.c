@@ -74,7 +74,6 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
 }
 
 void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line) {
-    if (outbox->memory == FERRY__NO_OS) return;
     ferry__channel_send_blob(channel, outbox->memory, outbox->bytes);
     line->big_blobs++;
     ferry__outbox_clear(outbox);

@@ -14,7 +14,6 @@
 
 #define FERRY__RETRY_NS 10000000        /* between attempts to connect */
 #define FERRY__LOOK_NS 5000000          /* between looks around while turns go on */
-#define FERRY__LOOK_TURNS 1024          /* the same, where no wait gets as far as to read the clock */
 #define FERRY__HANDSHAKE_NS 5000000000  /* a visitor that is silent for so long is sent away */
 #define FERRY__TELL_NS 2000000000       /* then it is logged what one waits for */
 #define FERRY__VISITORS 8               /* dealt with in one go */
@@ -463,8 +462,6 @@ int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *t
     channel->tried_ns = channel->state_ns - FERRY__RETRY_NS;
     return 0;
 }
-
-int ferry__channel_is_mine(const ferry__channel *channel) { return *channel->canary == 1; }
 
 void ferry__channel_close(ferry__channel *channel) {
     int mine = ferry__channel_is_mine(channel);

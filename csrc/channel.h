@@ -62,13 +62,14 @@ FERRY__LOCAL int ferry__channel_open(ferry__channel *channel, ferry__side side, 
 /* Says goodbye, unless this is a forked child; closes everything. */
 FERRY__LOCAL void ferry__channel_close(ferry__channel *channel);
 /* Is this the process that opened it? */
-FERRY__LOCAL int ferry__channel_is_mine(const ferry__channel *channel);
+static inline int ferry__channel_is_mine(const ferry__channel *channel) { return *channel->canary == 1; }
 
 /* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
 FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);
 /* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. line is this side's. */
 FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next,
                                       int64_t timeout_ns);
+#define FERRY__LOOK_TURNS 1024 /* so many turns pass without a look around, where no wait gets as far as to read the clock */
 /* Looks after the peer and the door, now and then: 0, or why the connection is over. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel);
 /* Declares the connection over. Returns the code. */

@@ -24,6 +24,7 @@ struct ferry_env {
     char *in_image;         /* private copy of the agent's slot, up to the end of its fields */
     size_t taken_bytes;     /* of it, what every message is copied up to; beyond lie large actions, which only steps have */
     ferry__slot *out_image; /* the answer's head and columns until they are published */
+    size_t out_bytes;
     ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
@@ -65,7 +66,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
 }
 
 /* Zeroes what the program need not write. */
-static void ferry__env_prepare_answer(ferry_env *env) { memset(env->out_image, 0, (size_t)env->spec.columns_end[FERRY__ENV - 1]); }
+static void ferry__env_prepare_answer(ferry_env *env) { memset(env->out_image, 0, env->out_bytes); }
 
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
@@ -79,10 +80,13 @@ static void ferry__env_ready(void *user) {
 #define FERRY__SMALL 1024 /* bytes that are copied without asking whether they are needed */
 
 static int ferry__env_make_images(ferry_env *env, ferry_why *why) {
-    uint64_t columns_end = env->spec.columns_end[FERRY__AGENT - 1], fields_end = env->spec.fields_end[FERRY__AGENT - 1];
-    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end);
-    env->in_image = (char *)calloc(1, (size_t)fields_end);
-    env->out_image = (ferry__slot *)calloc(1, (size_t)env->spec.columns_end[FERRY__ENV - 1]);
+    const ferry__spec *spec = &env->spec;
+    uint64_t columns_end = spec->columns_end[FERRY__AGENT - 1], fields_end = spec->fields_end[FERRY__AGENT - 1];
+    if (fields_end <= FERRY__SMALL) env->taken_bytes = (size_t)ferry__whole_lines(fields_end, spec->header.agent_blob);
+    else env->taken_bytes = (size_t)columns_end;
+    env->out_bytes = (size_t)ferry__whole_lines(spec->columns_end[FERRY__ENV - 1], spec->fields_begin[FERRY__ENV - 1]);
+    env->in_image = (char *)calloc(1, (size_t)fields_end + FERRY__CACHE_LINE);
+    env->out_image = (ferry__slot *)calloc(1, env->out_bytes);
     return env->in_image != NULL && env->out_image != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
@@ -149,11 +153,9 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     uint32_t which = (uint32_t)(env->number & 1);
     env->holding = 0;
-    env->turns.turn[which].status[0] = (uint8_t)status;
-    env->out_image->kind = (uint16_t)env->turns.turn[which].kind;
-    env->out_image->number = env->number;
-    ferry__outbox_send(&env->outbox, &env->channel, env->line);
-    ferry__slot_publish(env->out[which], env->out_image, (size_t)env->spec.columns_end[FERRY__ENV - 1],
+    if (status != FERRY_ROW_OK) env->turns.turn[which].status[0] = (uint8_t)status;
+    if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel, env->line);
+    ferry__slot_publish(env->out[which], env->out_image, env->out_bytes, (uint16_t)env->turns.turn[which].kind,
                         env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
     ferry__env_prepare_answer(env); /* for the next turn, while the agent is busy with this one */
 }
@@ -231,8 +233,10 @@ static int ferry__env_take(ferry_env *env) {
         return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
                                    "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
                                    env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
-    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0) return env->channel.lost;
-    turn->number = ++env->number;
+    if (!ferry__inbox_is_idle(&env->inbox, head, &turn->blob) &&
+        ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
+        return env->channel.lost;
+    turn->number = env->out_image->number = ++env->number;
     turn->kind = head->kind;
     if (head->kind == FERRY_RESET) {
         env->episodes++;
@@ -243,7 +247,7 @@ static int ferry__env_take(ferry_env *env) {
         if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
         if (fields_end > env->taken_bytes)
             ferry__copy_in(env->in_image + env->taken_bytes, (const char *)env->in + env->taken_bytes, fields_end - env->taken_bytes);
-        if (ferry__env_check_actions(env, turn, &why) < 0) return ferry__env_refuse(env, why.text);
+        if (env->spec.num_checked > 0 && ferry__env_check_actions(env, turn, &why) < 0) return ferry__env_refuse(env, why.text);
     }
     env->holding = 1;
     return 1;

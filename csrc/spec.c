@@ -308,6 +308,11 @@ static uint64_t ferry__slot_room(uint64_t slot, uint64_t part, uint64_t part_byt
     return part + part_bytes - slot;
 }
 
+/* Integers that engines index with. */
+static int ferry__is_checked(const ferry__entry *entry) {
+    return entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && entry->bounds != FERRY__BOUNDS_NONE;
+}
+
 static void ferry__extend(uint64_t *end, uint64_t to) {
     if (to > *end) *end = to;
 }
@@ -355,13 +360,15 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
                 return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role), spec->pool + entry->path_offset);
         }
     }
-    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
+    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i], spec->fields_begin[i] = i == FERRY__ENV - 1 ? header->env_blob : header->agent_blob;
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
         uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
         if (entry->offset < spec->columns_end[writer])
             return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role), spec->pool + entry->path_offset);
         end = entry->offset + entry->stride * rows;
+        if (entry->offset < spec->fields_begin[writer]) spec->fields_begin[writer] = entry->offset;
+        if (entry->role == FERRY_ACTION && ferry__is_checked(entry)) spec->num_checked++;
         ferry__extend(&spec->fields_end[writer], end);
     }
     if (header->agent_blob < spec->fields_end[FERRY__AGENT - 1] || header->env_blob < spec->fields_end[FERRY__ENV - 1])
@@ -537,7 +544,7 @@ int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void
     uint64_t size = ferry_dtype_bytes(entry->dtype), at;
     const char *low = spec->pool + entry->low_offset, *high = spec->pool + entry->high_offset;
     int each = entry->bounds == FERRY__BOUNDS_EACH;
-    if (entry->kind < FERRY_DISCRETE || entry->kind > FERRY_MULTI_BINARY || entry->bounds == FERRY__BOUNDS_NONE) return 0;
+    if (!ferry__is_checked(entry)) return 0;
     for (at = 0; at < entry->stride; at += size) {
         const char *element = (const char *)value + at;
         int64_t v = ferry__integer_at(entry->dtype, element);

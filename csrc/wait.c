@@ -1,8 +1,8 @@
 /* Waiting for a word to change.
  *
  * Invariant: nobody sleeps through a publication. The sleeper stores parked, then loads the word; the publisher stores the word, then
- * loads parked (slot.h). Both pairs are sequentially consistent, so one of the two sees the other's store: the sleeper does not fall
- * asleep, or the publisher wakes it. And the kernel compares the word once more before it suspends anybody. */
+ * loads parked (slot.h). Each has a sequentially consistent fence between the two, so one of them sees the other's store: the
+ * sleeper does not fall asleep, or the publisher wakes it. And the kernel compares the word once more before it suspends anybody. */
 #include "wait.h"
 
 #include "atomics.h"
@@ -68,8 +68,9 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
                 if (ferry__spin(word, previous)) return 1;
             while (ferry__platform_now_ns() < slice_end);
         } else {
-            ferry__store_dekker(&waiter->line->parked, 1);
-            if (ferry__load_dekker(word) == previous) {
+            ferry__store_relaxed(&waiter->line->parked, 1);
+            ferry__fence_dekker();
+            if (ferry__load_relaxed(word) == previous) {
                 waiter->line->sleeps++;
                 ferry__platform_sleep(word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
             }
