@@ -8,7 +8,6 @@
 #include "channel.h"
 #include "errors.h"
 #include "region.h"
-#include "slot.h"
 #include "spec.h"
 #include "turns.h"
 
@@ -21,10 +20,9 @@ struct ferry_agent {
     ferry__region *region;
     ferry__line *line, *env_line;
     ferry__slot *out, *in[2];
-    ferry__slot *image; /* the message's first bytes until they are published */
-    size_t image_bytes; /* head and columns; and the actions, where these are small */
     ferry__turns turns; /* answers, by the env's slot */
     ferry_turn request; /* being filled */
+    int64_t seed;       /* of the request; a step leaves the one in the slot alone */
     ferry__inbox inbox;
     ferry__outbox outbox;
     uint64_t number;   /* of the turn that was sent last */
@@ -37,32 +35,9 @@ struct ferry_agent {
 static void ferry__agent_forget(ferry_agent *agent) {
     ferry__inbox_close(&agent->inbox);
     ferry__turns_close(&agent->turns);
-    free(agent->image);
-    agent->image = NULL;
     ferry__spec_clear(&agent->spec);
     ferry__region_release(agent->region);
     agent->region = NULL;
-}
-
-#define FERRY__SMALL 1024 /* bytes of actions that are better copied than written next to a word that is polled */
-
-static int ferry__agent_make_turns(ferry_agent *agent, ferry_why *why) {
-    const ferry__spec *spec = &agent->spec;
-    char *base = agent->region->base;
-    uint64_t columns_end = spec->columns_end[FERRY__AGENT - 1], fields_end = spec->fields_end[FERRY__AGENT - 1];
-    int staged = fields_end <= FERRY__SMALL;
-    ferry__places places;
-    agent->image_bytes = (size_t)ferry__whole_lines(staged ? fields_end : columns_end, staged ? spec->header.agent_blob : spec->fields_begin[FERRY__AGENT - 1]);
-    agent->image = (ferry__slot *)calloc(1, agent->image_bytes);
-    if (agent->image == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
-    agent->image->num_rows = 1;
-    places.agent_columns = (char *)agent->image;
-    places.actions = staged ? (char *)agent->image : base + spec->header.agent_slot;
-    places.env_columns[0] = base + spec->header.env_slot[0], places.env_columns[1] = base + spec->header.env_slot[1];
-    if (ferry__turns_open(&agent->turns, spec, base, &places, why) < 0) return why->code;
-    agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
-    agent->request = agent->turns.turn[0];
-    return 0;
 }
 
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
@@ -72,9 +47,9 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     ferry__agent_forget(agent);
     if (ferry__region_adopt(memory, bytes, agent->channel.max_bytes, &agent->region, why) < 0) return why->code;
     base = agent->region->base;
-    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__agent_make_turns(agent, why) < 0 ||
+    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
         ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 ||
-        ferry__region_confine(agent->region, header->agent_offset, header->agent_bytes, why) < 0) {
+        ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
         return why->code;
     }
@@ -85,6 +60,10 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
     ferry__platform_close(agent->region->memory);
     agent->region->memory = FERRY__NO_OS;
+    agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
+    agent->request = agent->turns.turn[0];
+    agent->request.seed = &agent->seed;
+    agent->out->num_rows = 1;
     agent->number = 0, agent->owed = 0, agent->owed_ns = 0;
     return 0;
 }
@@ -164,16 +143,16 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
 ferry_turn *ferry_agent_turn(ferry_agent *agent) {
     ferry_turn *turn = &agent->request;
     if (!ferry__channel_is_mine(&agent->channel) || agent->channel.state != FERRY__OPEN || agent->owed) return NULL;
+    turn->number = agent->number + 1;
     turn->kind = 0;
-    turn->number = agent->image->number = agent->number + 1;
-    turn->seed[0] = -1;
+    agent->seed = -1;
     turn->blob.data = NULL, turn->blob.size_bytes = 0, turn->blob.format = FERRY_NONE;
     return turn;
 }
 
 int ferry_agent_send(ferry_agent *agent) {
     const ferry__header *header = &agent->spec.header;
-    ferry__slot *slot = agent->out, *image = agent->image;
+    ferry__slot *slot = agent->out;
     ferry_turn *turn = &agent->request;
     ferry_why *why = &agent->channel.why;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
@@ -182,12 +161,14 @@ int ferry_agent_send(ferry_agent *agent) {
     if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
     if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET) || turn->number != agent->number + 1)
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first", turn->kind);
-    if (!ferry__outbox_is_idle(&agent->outbox, image, &turn->blob) &&
-        ferry__outbox_put(&agent->outbox, &turn->blob, image, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
-    agent->number++;
+    if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
+        ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
+    if (turn->kind == FERRY_RESET) memcpy((char *)slot + agent->spec.group.seed_offset, &agent->seed, sizeof agent->seed);
+    slot->kind = (uint16_t)turn->kind;
+    slot->number = ++agent->number;
     agent->owed = 1, agent->owed_ns = 0;
     if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
-    ferry__slot_publish(slot, image, agent->image_bytes, (uint16_t)turn->kind, header->seq_start + (uint32_t)agent->number, agent->env_line);
+    ferry__slot_publish(slot, header->seq_start + (uint32_t)agent->number, agent->env_line);
     return 0;
 }
 

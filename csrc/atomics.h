@@ -6,8 +6,8 @@
  *     publisher: store seq;    fence;    load parked        sleeper: store parked;    fence;    load seq
  *
  * Without the fences both loads may be answered before either store is seen, and the wake-up is lost. With a sequentially consistent fence
- * on both sides at least one of the two sees the other (Dekker). The publisher's store is a plain release store, not an exchange: it has to
- * follow the stores before it into the same cache line at once, ahead of a peer that polls the line. */
+ * on both sides at least one of the two sees the other (Dekker). The publisher's store is a plain release store, so that it leaves the
+ * processor as soon as those before it have; the fence is waited for while the peer is already at work. */
 #ifndef FERRY__ATOMICS_H
 #define FERRY__ATOMICS_H
 

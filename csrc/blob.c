@@ -55,6 +55,7 @@ void ferry__inbox_close(ferry__inbox *inbox) {
 
 int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room, ferry_why *why) {
     ferry__outbox_clear(outbox);
+    outbox->used = blob->format != FERRY_NONE;
     head->blob_format = FERRY_NONE, head->blob_where = FERRY__WHERE_SLOT, head->blob_bytes = 0;
     if (blob->format == FERRY_NONE) return 0;
     if (blob->format > FERRY_TEXT || (blob->data == NULL && blob->size_bytes > 0))

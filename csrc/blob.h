@@ -20,14 +20,16 @@ typedef struct ferry__inbox {
 typedef struct ferry__outbox {
     ferry__os memory;
     uint64_t bytes;
+    int used; /* the last message that was written to this slot had a blob */
 } ferry__outbox;
 
-/* Is there nothing to do, as in most turns? head is the message's, shown what the program sees. */
+/* Is there nothing to do, as in most turns? head is the message's, shown what the program sees. (The slot that is being written is not asked:
+ * a load from a line whose ownership is on its way waits for it.) */
 static inline int ferry__inbox_is_idle(const ferry__inbox *inbox, const ferry__slot *head, const ferry_blob *shown) {
     return head->blob_format == FERRY_NONE && shown->format == FERRY_NONE && inbox->mapped == NULL;
 }
-static inline int ferry__outbox_is_idle(const ferry__outbox *outbox, const ferry__slot *head, const ferry_blob *blob) {
-    return blob->format == FERRY_NONE && head->blob_format == FERRY_NONE && outbox->memory == FERRY__NO_OS;
+static inline int ferry__outbox_is_idle(const ferry__outbox *outbox, const ferry_blob *blob) {
+    return blob->format == FERRY_NONE && !outbox->used;
 }
 
 FERRY__LOCAL int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why *why);
@@ -35,7 +37,7 @@ FERRY__LOCAL int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why
 FERRY__LOCAL int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room, ferry_blob *out);
 FERRY__LOCAL void ferry__inbox_close(ferry__inbox *inbox);
 
-/* Puts a blob (or none, with format FERRY_NONE) into the message under way, in place of one put before: head is its private head. */
+/* Puts a blob (or none, with format FERRY_NONE) into the message under way, in place of one put before. */
 FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room, ferry_why *why);
 /* Sends what does not lie in the slot (memory is there); just before publication. */
 FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line);

@@ -5,7 +5,6 @@
 #include "channel.h"
 
 #include "errors.h"
-#include "slot.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -398,7 +397,8 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
 
 int ferry__channel_look(ferry__channel *channel) { return ferry__idle(channel, ferry__platform_now_ns(), 0); }
 
-int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
+int ferry__channel_await_longer(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
         ferry__waiter waiter;
@@ -412,7 +412,7 @@ int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry
                                    "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
                                    ferry__peer_name(channel), channel->peer_pid);
     /* What this finds is reported by the next call; the message is whole, and goes first. */
-    if (++channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
+    if (channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
     return 1;
 }
 

@@ -7,7 +7,6 @@
 #include "channel.h"
 #include "errors.h"
 #include "region.h"
-#include "slot.h"
 #include "spec.h"
 #include "turns.h"
 
@@ -21,10 +20,8 @@ struct ferry_env {
     ferry__region *region; /* of the connection, or of the one before while there is none */
     ferry__line *line, *agent_line;
     ferry__slot *in, *out[2];
-    char *in_image;         /* private copy of the agent's slot, up to the end of its fields */
-    size_t taken_bytes;     /* of it, what every message is copied up to; beyond lie large actions, which only steps have */
-    ferry__slot *out_image; /* the answer's head and columns until they are published */
-    size_t out_bytes;
+    char *message;      /* private copy of the agent's slot, from its head to the end of its fields, as if the slot began at it */
+    size_t taken_bytes; /* of it, what is copied of every message; beyond lie large actions, which only steps have */
     ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
@@ -41,7 +38,6 @@ struct ferry_env {
 static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
-    ferry__places places;
     char *base;
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
         return ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
@@ -50,44 +46,51 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     if (ferry__region_create(header->region_bytes, env->max_bytes, &env->region, why) < 0) return why->code;
     base = env->region->base;
     ferry__spec_write(&env->spec, base);
-    if (ferry__region_confine(env->region, header->env_offset, header->env_bytes, why) < 0) return why->code;
+    if (ferry__region_protect(env->region, env->spec.parts_begin, why) < 0) return why->code;
     env->line = (ferry__line *)(void *)(base + header->env_offset);
     env->agent_line = (ferry__line *)(void *)(base + header->agent_offset);
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     env->out[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
-    places.actions = places.agent_columns = env->in_image;
-    places.env_columns[0] = places.env_columns[1] = (char *)env->out_image;
     ferry__turns_close(&env->turns);
-    if (ferry__turns_open(&env->turns, &env->spec, base, &places, why) < 0) return why->code;
+    if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
     env->number = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
 }
 
-/* Zeroes what the program need not write. */
-static void ferry__env_prepare_answer(ferry_env *env) { memset(env->out_image, 0, env->out_bytes); }
+/* Begins the answer to turn number, which has not come yet: what the program need not write. */
+static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
+    ferry__slot *slot = env->out[number & 1];
+    ferry_turn *turn = &env->turns.turn[number & 1];
+    uint32_t i;
+    turn->number = slot->number = number;
+    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
+    turn->reward[0] = 0, turn->terminated[0] = 0, turn->truncated[0] = 0, turn->status[0] = FERRY_ROW_OK;
+    if (env->spec.num_infos == 0) return;
+    for (i = 0; i < turn->num_fields; i++)
+        if (turn->present[i] != NULL) turn->present[i][0] = 0;
+}
 
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
     ferry__region_seal(env->region);
-    ferry__env_prepare_answer(env);
     env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
+    ferry__env_begin_answer(env, 1);
 }
 
 /* ---- Life cycle ---- */
 
-#define FERRY__SMALL 1024 /* bytes that are copied without asking whether they are needed */
+#define FERRY__HEAD offsetof(ferry__slot, kind) /* where a message begins in its slot */
+#define FERRY__SMALL 1024                       /* bytes that are copied without asking whether they are needed */
 
-static int ferry__env_make_images(ferry_env *env, ferry_why *why) {
-    const ferry__spec *spec = &env->spec;
-    uint64_t columns_end = spec->columns_end[FERRY__AGENT - 1], fields_end = spec->fields_end[FERRY__AGENT - 1];
-    if (fields_end <= FERRY__SMALL) env->taken_bytes = (size_t)ferry__whole_lines(fields_end, spec->header.agent_blob);
-    else env->taken_bytes = (size_t)columns_end;
-    env->out_bytes = (size_t)ferry__whole_lines(spec->columns_end[FERRY__ENV - 1], spec->fields_begin[FERRY__ENV - 1]);
-    env->in_image = (char *)calloc(1, (size_t)fields_end + FERRY__CACHE_LINE);
-    env->out_image = (ferry__slot *)calloc(1, env->out_bytes);
-    return env->in_image != NULL && env->out_image != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
+    uint64_t columns_end = env->spec.columns_end[FERRY__AGENT - 1], fields_end = env->spec.fields_end[FERRY__AGENT - 1];
+    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end) - FERRY__HEAD;
+    /* Whole lines are copied fastest; the room for blobs, at least one, follows. */
+    env->taken_bytes = (env->taken_bytes + FERRY__CACHE_LINE - 1) / FERRY__CACHE_LINE * FERRY__CACHE_LINE;
+    env->message = (char *)calloc(1, (size_t)fields_end + FERRY__CACHE_LINE);
+    return env->message != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
 static void ferry__env_free(ferry_env *env) {
@@ -96,8 +99,7 @@ static void ferry__env_free(ferry_env *env) {
     ferry__outbox_clear(&env->outbox);
     ferry__turns_close(&env->turns);
     ferry__spec_clear(&env->spec);
-    free(env->in_image);
-    free(env->out_image);
+    free(env->message);
     free(env);
 }
 
@@ -118,7 +120,7 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
-        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_images(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
+        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
         *out = env;
         return 0;
     }
@@ -155,15 +157,16 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     env->holding = 0;
     if (status != FERRY_ROW_OK) env->turns.turn[which].status[0] = (uint8_t)status;
     if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel, env->line);
-    ferry__slot_publish(env->out[which], env->out_image, env->out_bytes, (uint16_t)env->turns.turn[which].kind,
-                        env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
-    ferry__env_prepare_answer(env); /* for the next turn, while the agent is busy with this one */
+    ferry__slot_publish(env->out[which], env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+    /* The next answer is begun while the agent is busy with this one. Of the answer before, whose slot it is, only the fields' data
+     * are still promised. */
+    ferry__env_begin_answer(env, env->number + 1);
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
-    char *room = (char *)env->out[env->number & 1] + header->env_blob;
-    return ferry__outbox_put(&env->outbox, blob, env->out_image, room, header->blob_bytes, &env->channel.why);
+    ferry__slot *slot = env->out[env->number & 1];
+    return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
 }
 
 static void ferry__env_put_text(ferry_env *env, const char *text) {
@@ -213,22 +216,24 @@ static int ferry__env_refuse(ferry_env *env, const char *text) {
     return 0;
 }
 
-static int ferry__env_check_actions(const ferry_env *env, ferry_turn *turn, ferry_why *why) {
+/* Answers a step whose action the program must not index with: 0; 1 if there is none such. */
+static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
+    ferry_why why;
     uint32_t i;
     for (i = 0; i < turn->num_fields; i++)
-        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], why) < 0) return why->code;
-    return 0;
+        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], &why) < 0)
+            return ferry__env_refuse(env, why.text);
+    return 1;
 }
 
 /* Takes the message that has arrived: 1 the program's turn, 0 it was answered here, negative: the connection is over. */
 static int ferry__env_take(ferry_env *env) {
-    const ferry__slot *head = (const ferry__slot *)(void *)env->in_image;
+    const ferry__slot *head = (const ferry__slot *)(void *)env->message;
     ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
-    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
-    ferry_why why;
+    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1], taken_end = FERRY__HEAD + env->taken_bytes;
     uint32_t row;
-    ferry__copy_in(env->in_image, env->in, env->taken_bytes);
-    memcpy(&row, env->in_image + env->spec.group.rows_offset, sizeof row);
+    ferry__copy_in(env->message + FERRY__HEAD, (const char *)env->in + FERRY__HEAD, env->taken_bytes);
+    memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
     if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
         return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
                                    "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
@@ -236,8 +241,8 @@ static int ferry__env_take(ferry_env *env) {
     if (!ferry__inbox_is_idle(&env->inbox, head, &turn->blob) &&
         ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
         return env->channel.lost;
-    turn->number = env->out_image->number = ++env->number;
-    turn->kind = head->kind;
+    env->number++;
+    turn->kind = env->out[env->number & 1]->kind = head->kind;
     if (head->kind == FERRY_RESET) {
         env->episodes++;
         env->playing = 1;
@@ -245,9 +250,8 @@ static int ferry__env_take(ferry_env *env) {
     turn->episode[0] = env->episodes;
     if (head->kind == FERRY_STEP) {
         if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
-        if (fields_end > env->taken_bytes)
-            ferry__copy_in(env->in_image + env->taken_bytes, (const char *)env->in + env->taken_bytes, fields_end - env->taken_bytes);
-        if (env->spec.num_checked > 0 && ferry__env_check_actions(env, turn, &why) < 0) return ferry__env_refuse(env, why.text);
+        if (fields_end > taken_end) ferry__copy_in(env->message + taken_end, (const char *)env->in + taken_end, fields_end - taken_end);
+        if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
     }
     env->holding = 1;
     return 1;
@@ -267,12 +271,23 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     return 1;
 }
 
-int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+/* One look at an open connection, as ferry_env_wait; FERRY_OK with *out NULL also means that a message was answered here. */
+static int ferry__env_wait_once(ferry_env *env, int64_t timeout_ns, const ferry_turn **out, int *answered) {
+    uint32_t seen = env->spec.header.seq_start + (uint32_t)env->number;
+    int got = ferry__channel_await(&env->channel, env->line, env->in, seen, seen + 1, timeout_ns);
+    *answered = 0;
+    if (got > 0) {
+        got = ferry__env_take(env);
+        if (got > 0) *out = &env->turns.turn[env->number & 1];
+        else *answered = 1;
+    }
+    return got < 0 ? ferry__env_leave(env, out) : got;
+}
+
+static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &env->channel;
     int64_t start, left = timeout_ns;
-    int got;
-    *out = NULL;
-    if (!ferry__channel_is_mine(channel)) return FERRY_EFORKED;
+    int got, answered;
     if (env->holding) {
         channel->why.code = 0;
         if (timeout_ns != 0)
@@ -280,23 +295,25 @@ int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
                                (unsigned long long)env->number);
         return ferry__channel_look(channel) < 0 ? ferry__env_leave(env, out) : 0;
     }
-    start = timeout_ns > 0 ? ferry__platform_now_ns() : 0;
+    start = ferry__platform_now_ns();
     for (;;) {
         if (channel->state != FERRY__OPEN) {
             got = ferry__channel_meet(channel, left);
             if (got <= 0) return got;
         } else {
-            uint32_t seen = env->spec.header.seq_start + (uint32_t)env->number;
-            got = ferry__channel_await(channel, env->line, env->in, seen, seen + 1, left);
-            if (got > 0) got = ferry__env_take(env);
-            else if (got == 0) return 0;
-            if (got < 0) return ferry__env_leave(env, out);
-            if (got > 0) {
-                *out = &env->turns.turn[env->number & 1];
-                return 1;
-            }
+            got = ferry__env_wait_once(env, left, out, &answered);
+            if (got != 0 || !answered) return got;
         }
         if (timeout_ns > 0) left = timeout_ns - (ferry__platform_now_ns() - start);
         if (timeout_ns > 0 && left < 0) left = 0;
     }
+}
+
+int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+    int got, answered;
+    *out = NULL;
+    if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
+    if (env->holding || env->channel.state != FERRY__OPEN) return ferry__env_wait_longer(env, timeout_ns, out);
+    got = ferry__env_wait_once(env, timeout_ns, out, &answered);
+    return got == 0 && answered ? ferry__env_wait_longer(env, timeout_ns, out) : got;
 }

@@ -152,36 +152,36 @@ typedef struct ferry__line {
     uint32_t reserved0;
     uint64_t sleeps;    /* how often it slept */
     uint64_t big_blobs; /* blobs that went by descriptor */
-    uint64_t reserved[13];
+    uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
+    uint64_t reserved[12];
 } ferry__line;
 
 FERRY__AT(ferry__line, sleeps, 8);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 
 /* Head of a message. The agent has one slot, the env two: answer n lies in env_slot[n % 2], so that an observation stays whole for a
- * further turn. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow, then the fields, so that
- * a small turn is one or two cache lines. */
+ * further turn. seq is stored last: seq_start + n says that turn n is complete. It has a line of its own, because the peer polls it: a
+ * second store to that line would have to fetch it back from the peer first. The columns of group 0 follow the head, then the fields, so
+ * that the rest of a small turn is one line or two. */
 typedef struct ferry__slot {
     uint32_t seq;
+    uint32_t reserved[15];
     uint16_t kind;
     uint8_t blob_format, blob_where; /* ferry__where */
+    uint32_t num_rows;               /* agent's slot: length of the list of rows */
     uint64_t number;                 /* n, in full */
     uint64_t blob_bytes;
-    uint64_t stamp_ns; /* monotonic clock at publication; 0: not taken */
-    uint32_t num_rows; /* agent's slot: length of the list of rows */
-    uint32_t reserved;
 } ferry__slot;
 
 typedef enum ferry__where { FERRY__WHERE_SLOT = 0, FERRY__WHERE_DESCRIPTOR = 1 } ferry__where;
 
-FERRY__AT(ferry__slot, kind, 4);
-FERRY__AT(ferry__slot, blob_format, 6);
-FERRY__AT(ferry__slot, blob_where, 7);
-FERRY__AT(ferry__slot, number, 8);
-FERRY__AT(ferry__slot, blob_bytes, 16);
-FERRY__AT(ferry__slot, stamp_ns, 24);
-FERRY__AT(ferry__slot, num_rows, 32);
-FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 40, sizeof_slot);
+FERRY__AT(ferry__slot, kind, FERRY__CACHE_LINE);
+FERRY__AT(ferry__slot, blob_format, 66);
+FERRY__AT(ferry__slot, blob_where, 67);
+FERRY__AT(ferry__slot, num_rows, 68);
+FERRY__AT(ferry__slot, number, 72);
+FERRY__AT(ferry__slot, blob_bytes, 80);
+FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 88, sizeof_slot);
 
 /* ---- The control socket: frames, each a head and a payload ---- */
 

@@ -57,11 +57,8 @@ int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, fe
     return why->code;
 }
 
-int ferry__region_confine(ferry__region *region, uint64_t offset, uint64_t bytes, ferry_why *why) {
-    uint64_t end = offset + bytes;
-    if (offset > 0 && ferry__platform_memory_protect(region->base, offset, why) < 0) return why->code;
-    if (end < region->bytes && ferry__platform_memory_protect(region->base + end, region->bytes - end, why) < 0) return why->code;
-    return 0;
+int ferry__region_protect(ferry__region *region, uint64_t bytes, ferry_why *why) {
+    return bytes > 0 ? ferry__platform_memory_protect(region->base, bytes, why) : 0;
 }
 
 void ferry__region_seal(ferry__region *region) {

@@ -196,16 +196,26 @@ static uint64_t ferry__place_column(uint64_t *end, uint64_t bytes, uint64_t alig
     return at;
 }
 
-/* Small fields follow one another so that a small turn is few cache lines; larger ones begin a line, big ones a page. */
-static uint64_t ferry__place_field(uint64_t *end, uint64_t bytes) {
-    return ferry__place_column(end, bytes, bytes >= FERRY__BIG_FIELD ? FERRY__PAGE : bytes >= FERRY__CACHE_LINE ? FERRY__CACHE_LINE : 8);
+/* Small fields follow one another so that a small turn is few cache lines; larger ones begin a line, big ones a page of the region, in which
+ * the slot begins at the given place of some page. */
+static uint64_t ferry__place_field(uint64_t *end, uint64_t bytes, uint64_t slot_in_page) {
+    uint64_t at;
+    if (bytes < FERRY__BIG_FIELD) return ferry__place_column(end, bytes, bytes >= FERRY__CACHE_LINE ? FERRY__CACHE_LINE : 8);
+    at = ferry__round_up(slot_in_page + *end, FERRY__PAGE) - slot_in_page;
+    *end = at + bytes;
+    return at;
 }
+
+/* The lines that a side polls or writes in each turn begin at different places of their pages. At the same place they would compete for one
+ * set of the cache, and a load would wait for a store to the other page, which the processor tells apart only later. */
+#define FERRY__AGENT_SLOT_IN_PAGE ((uint64_t)sizeof(ferry__line))
+#define FERRY__ENV_SLOT_IN_PAGE ((uint64_t)FERRY__PAGE / 2)
 
 /* Decides every offset. Entries are complete but for theirs. */
 static void ferry__lay_out(ferry__spec *spec) {
     ferry__header *header = &spec->header;
     ferry__group *group = &spec->group;
-    uint64_t rows = group->num_rows, agent = sizeof(ferry__slot), env = sizeof(ferry__slot), at;
+    uint64_t rows = group->num_rows, agent = sizeof(ferry__slot), env = sizeof(ferry__slot);
     uint32_t i;
     group->seed_offset = ferry__place_column(&agent, 8 * rows, 8);
     group->rows_offset = ferry__place_column(&agent, 4 * rows, 4);
@@ -219,7 +229,8 @@ static void ferry__lay_out(ferry__spec *spec) {
         if (spec->entries[i].role == FERRY_INFO) spec->entries[i].present_offset = ferry__place_column(&env, rows, 1);
     for (i = 0; i < header->num_fields; i++) {
         ferry__entry *entry = &spec->entries[i];
-        entry->offset = ferry__place_field(entry->role == FERRY_ACTION ? &agent : &env, entry->stride * rows);
+        if (entry->role == FERRY_ACTION) entry->offset = ferry__place_field(&agent, entry->stride * rows, FERRY__AGENT_SLOT_IN_PAGE);
+        else entry->offset = ferry__place_field(&env, entry->stride * rows, FERRY__ENV_SLOT_IN_PAGE);
     }
     header->agent_blob = ferry__place_column(&agent, header->blob_bytes, FERRY__CACHE_LINE);
     header->env_blob = ferry__place_column(&env, header->blob_bytes, FERRY__CACHE_LINE);
@@ -227,18 +238,13 @@ static void ferry__lay_out(ferry__spec *spec) {
     header->groups_offset = ferry__round_up(sizeof(ferry__header), 64);
     header->fields_offset = header->groups_offset + sizeof(ferry__group);
     header->pool_offset = header->fields_offset + header->num_fields * sizeof(ferry__entry);
-    /* A slot with pages of its own for some field begins a page; the others begin a line. */
-    at = ferry__round_up(header->pool_offset + header->pool_bytes, FERRY__PAGE);
-    header->agent_offset = at;
-    header->agent_slot = ferry__round_up(at + sizeof(ferry__line), agent > FERRY__BIG_FIELD ? FERRY__PAGE : FERRY__LINE_BYTES);
-    at = ferry__round_up(header->agent_slot + agent, FERRY__PAGE);
-    header->agent_bytes = at - header->agent_offset;
-    header->env_offset = at;
-    for (i = 0; i < 2; i++) {
-        header->env_slot[i] = ferry__round_up(at + (i == 0 ? sizeof(ferry__line) : 0), env > FERRY__BIG_FIELD ? FERRY__PAGE : FERRY__LINE_BYTES);
-        at = header->env_slot[i] + env;
-    }
-    header->region_bytes = ferry__round_up(at, FERRY__PAGE);
+    header->agent_offset = ferry__round_up(header->pool_offset + header->pool_bytes, FERRY__PAGE);
+    header->agent_slot = header->agent_offset + FERRY__AGENT_SLOT_IN_PAGE;
+    header->env_offset = ferry__round_up(header->agent_slot + agent, FERRY__PAGE);
+    header->agent_bytes = header->env_offset - header->agent_offset;
+    header->env_slot[0] = header->env_offset + FERRY__ENV_SLOT_IN_PAGE;
+    header->env_slot[1] = header->env_slot[0] + ferry__round_up(env, FERRY__PAGE);
+    header->region_bytes = ferry__round_up(header->env_slot[1] + env, FERRY__PAGE);
     header->env_bytes = header->region_bytes - header->env_offset;
 }
 
@@ -335,6 +341,7 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
     columns[4][0] = group->terminated_offset, columns[5][0] = group->truncated_offset;
     columns[6][0] = group->status_offset, columns[7][0] = group->active_offset;
     columns[4][1] = columns[5][1] = columns[6][1] = columns[7][1] = 1;
+    spec->parts_begin = header->agent_offset < header->env_offset ? header->agent_offset : header->env_offset;
     spec->columns_end[0] = spec->columns_end[1] = sizeof(ferry__slot);
     for (i = 0; i < 8; i++) {
         if (columns[i][0] < sizeof(ferry__slot) || !ferry__inside(columns[i][0], columns[i][1] * rows, i < 2 ? agent : least, columns[i][1]))
@@ -352,6 +359,7 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
         if (ferry__check_entry(spec, entry, agent, least, why) < 0) return why->code;
+        spec->num_infos += entry->role == FERRY_INFO;
         if (entry->role == FERRY_INFO) ferry__extend(&spec->columns_end[FERRY__ENV - 1], entry->present_offset + rows);
         for (j = 0; j < i; j++) {
             const ferry__entry *other = &spec->entries[j];
@@ -360,14 +368,13 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
                 return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role), spec->pool + entry->path_offset);
         }
     }
-    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i], spec->fields_begin[i] = i == FERRY__ENV - 1 ? header->env_blob : header->agent_blob;
+    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
         uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
         if (entry->offset < spec->columns_end[writer])
             return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role), spec->pool + entry->path_offset);
         end = entry->offset + entry->stride * rows;
-        if (entry->offset < spec->fields_begin[writer]) spec->fields_begin[writer] = entry->offset;
         if (entry->role == FERRY_ACTION && ferry__is_checked(entry)) spec->num_checked++;
         ferry__extend(&spec->fields_end[writer], end);
     }

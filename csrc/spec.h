@@ -18,8 +18,10 @@ typedef struct ferry__spec {
     char *pool;            /* strings, bounds, about */
     ferry_field *fields;   /* [num_fields]; point into pool */
     /* Where a slot's columns and fields end (offsets from the slot), by ferry__side - 1. Columns lie before fields, fields before blobs. */
-    uint64_t columns_end[2], fields_begin[2], fields_end[2];
+    uint64_t columns_end[2], fields_end[2];
+    uint64_t parts_begin; /* offset in the region: before it nothing changes */
     uint32_t num_checked; /* actions whose values are checked: Discrete, MultiDiscrete, MultiBinary */
+    uint32_t num_infos;
     ferry_env_desc desc;   /* what ferry_agent_env shows; points into this spec */
 } ferry__spec;
 

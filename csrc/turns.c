@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, const ferry__places *places, ferry_why *why) {
+int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, char *message, ferry_why *why) {
     const ferry__group *group = &spec->group;
     size_t n = spec->header.num_fields;
     /* Per slot data and present, once stride. */
@@ -20,25 +20,25 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, 
     for (slot = 0; slot < 2; slot++) {
         ferry_turn *turn = &turns->turn[slot];
         void **data = (void **)(void *)block;
-        char *columns = places->env_columns[slot];
+        char *answer = base + spec->header.env_slot[slot];
         uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
         block += 2 * n * sizeof(void *);
         for (i = 0; i < n; i++) {
             const ferry__entry *entry = &spec->entries[i];
             stride[i] = entry->stride;
-            data[i] = (entry->role == FERRY_ACTION ? places->actions : base + spec->header.env_slot[slot]) + entry->offset;
-            present[i] = entry->role == FERRY_INFO ? (uint8_t *)columns + entry->present_offset : NULL;
+            data[i] = (entry->role == FERRY_ACTION ? message : answer) + entry->offset;
+            present[i] = entry->role == FERRY_INFO ? (uint8_t *)answer + entry->present_offset : NULL;
         }
         turn->struct_size = sizeof *turn;
         turn->num_fields = (uint32_t)n;
         turn->num_rows = 1, turn->rows = &turns->row;
         turn->data = data, turn->present = present, turn->stride = stride;
-        turn->reward = (double *)(void *)(columns + group->reward_offset);
-        turn->episode = (uint64_t *)(void *)(columns + group->episode_offset);
-        turn->terminated = (uint8_t *)columns + group->terminated_offset;
-        turn->truncated = (uint8_t *)columns + group->truncated_offset;
-        turn->status = (uint8_t *)columns + group->status_offset;
-        turn->seed = (int64_t *)(void *)(places->agent_columns + group->seed_offset);
+        turn->reward = (double *)(void *)(answer + group->reward_offset);
+        turn->episode = (uint64_t *)(void *)(answer + group->episode_offset);
+        turn->terminated = (uint8_t *)answer + group->terminated_offset;
+        turn->truncated = (uint8_t *)answer + group->truncated_offset;
+        turn->status = (uint8_t *)answer + group->status_offset;
+        turn->seed = (int64_t *)(void *)(message + group->seed_offset);
     }
     return 0;
 }

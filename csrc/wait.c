@@ -11,10 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read
- * for the first time. After that, yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond
- * the order of a wake-up from sleep it is no use. */
-#define FERRY__SPIN_LOOKS 40
+/* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
+ * is no use. */
 #define FERRY__YIELD_NS 50000
 #define FERRY__SLICE_NS 20000000
 
@@ -45,8 +43,6 @@ static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
     int64_t start, now, deadline;
     int err, slept = 0;
-    if (timeout_ns != 0 && waiter->policy != FERRY__BLOCK && ferry__spin(word, previous)) return 1;
-    if (ferry__changed(word, previous)) return 1;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
     if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE) {

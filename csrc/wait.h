@@ -26,7 +26,11 @@ typedef struct ferry__waiter {
 /* Reads FERRY_WAIT. */
 FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *why);
 
-/* 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or idle's error. */
+/* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
+#define FERRY__SPIN_LOOKS 40
+
+/* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
+ * idle's error. */
 FERRY__LOCAL int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns);
 
 #ifdef __cplusplus

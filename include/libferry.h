@@ -326,7 +326,7 @@ FERRY_API ferry_turn *ferry_agent_turn(ferry_agent *agent);
 FERRY_API int ferry_agent_send(ferry_agent *agent);
 
 /* Waits for the answer: 1 and *out, or 0 and NULL for not yet (the answer stays owed: wait again). The two observation buffers
- * alternate: what *out points at stays right through the next turn and is overwritten by the one after.
+ * alternate: data[] stays right through the next turn and is overwritten by the one after; all else in *out, until the next send.
  * FERRY_ECLOSED, EPEERDEAD: the environment is gone; ferry_agent_connect meets the next. FERRY_ECORRUPT; ESTATE if nothing is owed. */
 FERRY_API int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out);
 
