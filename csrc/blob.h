@@ -20,7 +20,7 @@ typedef struct ferry__inbox {
 typedef struct ferry__outbox {
     ferry__os memory;
     uint64_t bytes;
-    int used; /* the last message that was written to this slot had a blob */
+    int used; /* the message under way has a blob; the agent's: or the one before had */
 } ferry__outbox;
 
 /* Is there nothing to do, as in most turns? head is the message's, shown what the program sees. (The slot that is being written is not asked:

@@ -20,8 +20,11 @@ struct ferry_env {
     ferry__region *region; /* of the connection, or of the one before while there is none */
     ferry__line *line, *agent_line;
     ferry__slot *in, *out[2];
-    char *message;      /* private copy of the agent's slot, from its head to the end of its fields, as if the slot began at it */
+    char *message;      /* private copy of the agent's slot, up to the end of its fields */
     size_t taken_bytes; /* of it, what is copied of every message; beyond lie large actions, which only steps have */
+    double reward;      /* the answer's columns until it is published */
+    uint64_t episode;
+    uint8_t terminated, truncated, status;
     ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
@@ -39,6 +42,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
     char *base;
+    int i;
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
         return ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
                            (double)header->region_bytes / 1048576, (double)hello->max_bytes / 1048576);
@@ -54,6 +58,11 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
     ferry__turns_close(&env->turns);
     if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
+    for (i = 0; i < 2; i++) {
+        ferry_turn *turn = &env->turns.turn[i];
+        turn->reward = &env->reward, turn->episode = &env->episode;
+        turn->terminated = &env->terminated, turn->truncated = &env->truncated, turn->status = &env->status;
+    }
     env->number = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
@@ -61,12 +70,11 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
 
 /* Begins the answer to turn number, which has not come yet: what the program need not write. */
 static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
-    ferry__slot *slot = env->out[number & 1];
     ferry_turn *turn = &env->turns.turn[number & 1];
     uint32_t i;
-    turn->number = slot->number = number;
-    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
-    turn->reward[0] = 0, turn->terminated[0] = 0, turn->truncated[0] = 0, turn->status[0] = FERRY_ROW_OK;
+    turn->number = number;
+    env->reward = 0, env->terminated = 0, env->truncated = 0, env->status = FERRY_ROW_OK;
+    env->outbox.used = 0;
     if (env->spec.num_infos == 0) return;
     for (i = 0; i < turn->num_fields; i++)
         if (turn->present[i] != NULL) turn->present[i][0] = 0;
@@ -81,12 +89,11 @@ static void ferry__env_ready(void *user) {
 
 /* ---- Life cycle ---- */
 
-#define FERRY__HEAD offsetof(ferry__slot, kind) /* where a message begins in its slot */
-#define FERRY__SMALL 1024                       /* bytes that are copied without asking whether they are needed */
+#define FERRY__SMALL 1024 /* bytes that are copied without asking whether they are needed */
 
 static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     uint64_t columns_end = env->spec.columns_end[FERRY__AGENT - 1], fields_end = env->spec.fields_end[FERRY__AGENT - 1];
-    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end) - FERRY__HEAD;
+    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end);
     /* Whole lines are copied fastest; the room for blobs, at least one, follows. */
     env->taken_bytes = (env->taken_bytes + FERRY__CACHE_LINE - 1) / FERRY__CACHE_LINE * FERRY__CACHE_LINE;
     env->message = (char *)calloc(1, (size_t)fields_end + FERRY__CACHE_LINE);
@@ -154,13 +161,21 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     uint32_t which = (uint32_t)(env->number & 1);
+    const ferry__group *group = &env->spec.group;
+    ferry__slot *slot = env->out[which];
+    char *columns = (char *)slot;
     env->holding = 0;
-    if (status != FERRY_ROW_OK) env->turns.turn[which].status[0] = (uint8_t)status;
     if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel, env->line);
-    ferry__slot_publish(env->out[which], env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
-    /* The next answer is begun while the agent is busy with this one. Of the answer before, whose slot it is, only the fields' data
-     * are still promised. */
-    ferry__env_begin_answer(env, env->number + 1);
+    /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
+    *(double *)(void *)(columns + group->reward_offset) = env->reward;
+    *(uint64_t *)(void *)(columns + group->episode_offset) = env->episodes;
+    columns[group->terminated_offset] = (char)env->terminated, columns[group->truncated_offset] = (char)env->truncated;
+    columns[group->status_offset] = (char)status;
+    if (!env->outbox.used) slot->blob_format = FERRY_NONE;
+    slot->kind = (uint16_t)env->turns.turn[which].kind;
+    slot->number = env->number;
+    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+    ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
@@ -230,9 +245,9 @@ static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
 static int ferry__env_take(ferry_env *env) {
     const ferry__slot *head = (const ferry__slot *)(void *)env->message;
     ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
-    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1], taken_end = FERRY__HEAD + env->taken_bytes;
+    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1], taken = env->taken_bytes;
     uint32_t row;
-    ferry__copy_in(env->message + FERRY__HEAD, (const char *)env->in + FERRY__HEAD, env->taken_bytes);
+    ferry__copy_in(env->message, env->in, taken);
     memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
     if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
         return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
@@ -242,15 +257,15 @@ static int ferry__env_take(ferry_env *env) {
         ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
         return env->channel.lost;
     env->number++;
-    turn->kind = env->out[env->number & 1]->kind = head->kind;
+    turn->kind = head->kind;
     if (head->kind == FERRY_RESET) {
         env->episodes++;
         env->playing = 1;
     }
-    turn->episode[0] = env->episodes;
+    env->episode = env->episodes;
     if (head->kind == FERRY_STEP) {
         if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
-        if (fields_end > taken_end) ferry__copy_in(env->message + taken_end, (const char *)env->in + taken_end, fields_end - taken_end);
+        if (fields_end > taken) ferry__copy_in(env->message + taken, (const char *)env->in + taken, fields_end - taken);
         if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
     }
     env->holding = 1;

@@ -160,28 +160,30 @@ FERRY__AT(ferry__line, sleeps, 8);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 
 /* Head of a message. The agent has one slot, the env two: answer n lies in env_slot[n % 2], so that an observation stays whole for a
- * further turn. seq is stored last: seq_start + n says that turn n is complete. It has a line of its own, because the peer polls it: a
- * second store to that line would have to fetch it back from the peer first. The columns of group 0 follow the head, then the fields, so
- * that the rest of a small turn is one line or two. */
+ * further turn. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow the head; the fields begin
+ * at the next line.
+ *
+ * The peer polls the first line. A store to it may have to fetch the line back from the peer, so head and columns are written in one go,
+ * just before seq, and not piece by piece while the message is made. */
 typedef struct ferry__slot {
     uint32_t seq;
-    uint32_t reserved[15];
     uint16_t kind;
     uint8_t blob_format, blob_where; /* ferry__where */
-    uint32_t num_rows;               /* agent's slot: length of the list of rows */
     uint64_t number;                 /* n, in full */
     uint64_t blob_bytes;
+    uint32_t num_rows; /* agent's slot: length of the list of rows */
+    uint32_t reserved;
 } ferry__slot;
 
 typedef enum ferry__where { FERRY__WHERE_SLOT = 0, FERRY__WHERE_DESCRIPTOR = 1 } ferry__where;
 
-FERRY__AT(ferry__slot, kind, FERRY__CACHE_LINE);
-FERRY__AT(ferry__slot, blob_format, 66);
-FERRY__AT(ferry__slot, blob_where, 67);
-FERRY__AT(ferry__slot, num_rows, 68);
-FERRY__AT(ferry__slot, number, 72);
-FERRY__AT(ferry__slot, blob_bytes, 80);
-FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 88, sizeof_slot);
+FERRY__AT(ferry__slot, kind, 4);
+FERRY__AT(ferry__slot, blob_format, 6);
+FERRY__AT(ferry__slot, blob_where, 7);
+FERRY__AT(ferry__slot, number, 8);
+FERRY__AT(ferry__slot, blob_bytes, 16);
+FERRY__AT(ferry__slot, num_rows, 24);
+FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 32, sizeof_slot);
 
 /* ---- The control socket: frames, each a head and a payload ---- */
 

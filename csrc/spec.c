@@ -225,6 +225,7 @@ static void ferry__lay_out(ferry__spec *spec) {
     group->truncated_offset = ferry__place_column(&env, rows, 1);
     group->status_offset = ferry__place_column(&env, rows, 1);
     group->active_offset = ferry__place_column(&env, rows, 1);
+    agent = ferry__round_up(agent, FERRY__CACHE_LINE), env = ferry__round_up(env, FERRY__CACHE_LINE);
     for (i = 0; i < header->num_fields; i++)
         if (spec->entries[i].role == FERRY_INFO) spec->entries[i].present_offset = ferry__place_column(&env, rows, 1);
     for (i = 0; i < header->num_fields; i++) {
