@@ -11,12 +11,12 @@
  *
  *     int main(void) {
  *         enum { POSITION, MOVE, NUM_FIELDS };
- *         ferry_field fields[NUM_FIELDS] = {{0}, {0}};
+ *         ferry_field fields[NUM_FIELDS] = {{0}};
  *         fields[POSITION].role = FERRY_OBSERVATION, fields[POSITION].kind = FERRY_BOX, fields[POSITION].dtype = FERRY_F32;
  *         fields[POSITION].ndim = 1, fields[POSITION].shape[0] = 1, fields[POSITION].low = -10, fields[POSITION].high = 10;
  *         fields[MOVE].role = FERRY_ACTION, fields[MOVE].kind = FERRY_DISCRETE, fields[MOVE].n = 3, fields[MOVE].start = -1;
- *         ferry_env_desc desc = {sizeof desc};
- *         desc.address = "walk", desc.fields = fields, desc.num_fields = NUM_FIELDS;
+ *         ferry_env_desc desc = {0};
+ *         desc.struct_size = sizeof desc, desc.address = "walk", desc.fields = fields, desc.num_fields = NUM_FIELDS;
  *         ferry_env *env;
  *         ferry_why why;
  *         const ferry_turn *turn;
@@ -205,7 +205,8 @@ typedef enum ferry_status {
     FERRY_ROW_REFUSED = 2 /* the library refused the action on the env's behalf (out of range): the blob, TEXT, says why */
 } ferry_status;
 
-/* One message, for both directions; owned by the library, valid until the next call that waits or sends. Arrays with [row] have one
+/* One message, for both directions; owned by the library. The agent's side keeps it until the next send, the env's until it is answered, or
+ * until LEFT comes instead; after that its data[] may still be written to, unheard, until the next agent connects. Arrays with [row] have one
  * element for each of the environment's rows; arrays with [field] follow the field table.
  * Env side: actions, seed and blob are private copies, already checked; observations and typed infos (directly in shared memory), reward,
  * flags and presence (they come zeroed) are yours to fill. Agent side: the reverse; what you read there is the env's. */

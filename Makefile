@@ -1,0 +1,175 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+BUILD ?= build
+OPTIMISE ?= -O2 -g
+WERROR ?= -Werror
+ALL_CFLAGS := -std=c99 $(OPTIMISE) -Wall -Wextra $(WERROR) -fvisibility=hidden -Iinclude $(CFLAGS)
+VENV := .venv
+PY := $(VENV)/bin/python
+PARALLEL = $(MAKE) --no-print-directory -j$(JOBS)
+
+export PYTHON
+ifneq ($(origin CC),default) # otherwise the extension gets the compiler that Python was built with
+export CC
+endif
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+HEADERS := $(wildcard include/*.h csrc/*.h)
+CSRC := $(wildcard csrc/*.c)
+EXAMPLES := $(patsubst examples/c/%.c,$(BUILD)/examples/%,$(wildcard examples/c/*.c))
+BENCHES := $(patsubst bench/c/%.c,$(BUILD)/bench/%,$(wildcard bench/c/*.c))
+C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
+# What a test gets that brings a platform of its own: every file but the platform and the one that includes all others.
+PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
+
+.PHONY: help
+help:
+	@echo 'make demo    a policy learns to balance a pole that lives in another process'
+	@echo 'make test    all tests: C as C99 and C++17, C tests, Python tests'
+	@echo 'make lint    what the linters, formatters and type checkers say'
+	@echo 'make format  let the formatters have their way'
+	@echo 'make bench   measure, beside floors and peers'
+	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
+	@echo 'make build   the C library, examples, and the Python package in .venv'
+	@echo 'make clean   remove build, caches and .venv'
+
+.PHONY: demo
+demo: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo examples WERROR=
+	@$(PY) -m ferry demo
+
+.PHONY: test test-c
+test: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches c-tests c-checks
+	@tools/run_c_tests.sh $(C_TESTS)
+	@$(PY) -m pytest
+test-c:
+	@$(PARALLEL) library examples benches c-tests c-checks
+	@tools/run_c_tests.sh $(C_TESTS)
+
+.PHONY: lint lint-ruff lint-format lint-codespell lint-mypy lint-cython lint-clang
+lint: prerequisites $(VENV)/.package $(VENV)/.extra-dev
+	@$(MAKE) --no-print-directory --keep-going lint-ruff lint-format lint-codespell lint-mypy lint-cython lint-clang
+lint-ruff:
+	$(VENV)/bin/ruff check
+lint-format:
+	$(VENV)/bin/ruff format --check
+lint-codespell:
+	$(VENV)/bin/codespell
+lint-mypy:
+	$(VENV)/bin/mypy
+lint-cython:
+	PATH=$(VENV)/bin:$$PATH cython-lint ferry
+lint-clang:
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
+
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch])
+
+.PHONY: format
+format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
+	$(VENV)/bin/ruff check --fix-only
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/clang-format -i $(C_FORMATTED)
+
+.PHONY: bench
+bench: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test examples benches
+	@$(PY) bench/run.py
+
+# The thread sanitizer does not model the one fence, which orders a publication and a look at who sleeps, not data.
+.PHONY: san
+san: prerequisites
+	@$(PARALLEL) c-tests BUILD=build/address \
+	    OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+	@$(PARALLEL) c-tests BUILD=build/thread OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-unknown-warning-option -Wno-tsan'
+	@tools/run_c_tests.sh $(C_TESTS:build/%=build/address/%) $(C_TESTS:build/%=build/thread/%)
+
+.PHONY: build
+build: prerequisites
+	@$(PARALLEL) $(VENV)/.package library examples benches
+
+.PHONY: clean
+clean:
+	rm -rf build dist $(VENV) *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f ferry/_core*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: prerequisites
+prerequisites:
+	@tools/prerequisites.sh
+
+# ---- C -------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: library examples benches c-tests c-checks
+library: $(BUILD)/libferry.a $(BUILD)/libferry.so
+examples: $(EXAMPLES)
+benches: $(BENCHES)
+c-tests: $(C_TESTS)
+
+$(BUILD)/libferry.o: $(CSRC) $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -c -o $@ csrc/libferry.c
+
+$(BUILD)/libferry.a: $(BUILD)/libferry.o
+	$(AR) rcs $@ $<
+
+$(BUILD)/libferry.so: $(BUILD)/libferry.o
+	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
+
+$(BUILD)/examples/%: examples/c/%.c $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm
+
+$(BUILD)/bench/%: bench/c/%.c $(wildcard bench/c/*.h) $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm -pthread
+
+TEST_CFLAGS := -D_GNU_SOURCE -Icsrc
+$(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm -pthread
+
+$(BUILD)/tests/test_fake_%: tests/c/test_fake_%.c tests/c/fake_platform.c $(wildcard tests/c/*.h) $(CSRC) $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< tests/c/fake_platform.c $(PORTABLE) $(LDFLAGS) -lm -pthread
+
+# Each file alone, as C99 and as C++17, by each compiler that is here; and the public header as C99 and C++11.
+COMPILERS ?= gcc clang
+CHECK_CFLAGS := -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude
+define check # compiler, language, standard of the sources, standard of the header
+c-checks: $(patsubst csrc/%.c,$(BUILD)/check/$(1)-$(3)/%.o,$(CSRC)) $(BUILD)/check/$(1)-$(4)/libferry.h.o
+$(BUILD)/check/$(1)-$(3)/%.o: csrc/%.c $(CSRC) $(HEADERS)
+	@mkdir -p $$(@D)
+	@$(1) -x $(2) -std=$(3) $(CHECK_CFLAGS) -c -o $$@ $$<
+$(BUILD)/check/$(1)-$(4)/libferry.h.o: include/libferry.h
+	@mkdir -p $$(@D)
+	@echo '#include <libferry.h>' | $(1) -x $(2) -std=$(4) $(CHECK_CFLAGS) -c -o $$@ -
+
+endef
+ifneq ($(filter c-checks,$(MAKECMDGOALS)),)
+compiles = $(shell echo | $(1) -x $(2) -fsyntax-only - 2>/dev/null && echo yes)
+$(foreach compiler,$(COMPILERS),\
+    $(if $(call compiles,$(compiler),c),$(eval $(call check,$(compiler),c,c99,c99)),$(info $(compiler) is not here: no C check with it))\
+    $(if $(call compiles,$(compiler),c++),$(eval $(call check,$(compiler),c++,c++17,c++11)),$(info $(compiler) has no C++ here: no C++ check with it)))
+endif
+
+# ---- Python ----------------------------------------------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet 'setuptools>=77' 'cython>=3.1' 'numpy>=2.0'
+	@touch $@
+
+# The package in place, its extension compiled, and what it needs at run time.
+$(VENV)/.package: $(VENV)/.made pyproject.toml setup.py $(wildcard ferry/*.pyx ferry/*.pxd ferry/*.pxi) $(CSRC) $(HEADERS)
+	$(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+# The extras of pyproject.toml: demo, test, dev, with commas between several.
+$(VENV)/.extra-%: pyproject.toml | $(VENV)/.package
+	$(PY) -m pip install --quiet 'ferry-fast[$*]'
+	@touch $@
