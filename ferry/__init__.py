@@ -1,0 +1,54 @@
+"""Ferry: the Gymnasium API across a process boundary, at close to the speed of the memory bus.
+
+One process holds an environment, another the agent that plays it; they meet at an address and take turns::
+
+    ferry.ServerBackend("CartPole-v1", "pole").run()  # one process
+
+    env = ferry.ClientEnv("pole")  # another: a gymnasium.Env
+"""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register as _register
+from gymnasium.envs.registration import registry as _registry
+
+from ferry import _core
+from ferry.clientbackend import ClientBackend
+from ferry.clientenv import ClientEnv
+from ferry.errors import (
+    AddressError,
+    BackendError,
+    BusyError,
+    FerryError,
+    FerryTimeoutError,
+    LayoutMismatchError,
+    PeerGoneError,
+    ProtocolError,
+)
+from ferry.launch import LaunchedEnv, launch
+from ferry.serverbackend import ServerBackend
+from ferry.serverenv import ServerEnv
+
+__all__ = [
+    "AddressError",
+    "BackendError",
+    "BusyError",
+    "ClientBackend",
+    "ClientEnv",
+    "FerryError",
+    "FerryTimeoutError",
+    "LaunchedEnv",
+    "LayoutMismatchError",
+    "PeerGoneError",
+    "ProtocolError",
+    "ServerBackend",
+    "ServerEnv",
+    "launch",
+]
+
+__version__: str = _core.version()
+
+# Ferry checks actions and the order of calls itself, so that Gymnasium's wrappers for it would only cost time.
+for _name in ("Client", "Server"):
+    if f"ferry/{_name}-v0" not in _registry:
+        _register(f"ferry/{_name}-v0", f"ferry:{_name}Env", order_enforce=False, disable_env_checker=True)

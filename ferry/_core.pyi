@@ -1,0 +1,88 @@
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from numpy.typing import NDArray
+
+from ferry.spaces import Template
+
+OBSERVATION: Final[int]
+ACTION: Final[int]
+INFO: Final[int]
+BOX: Final[int]
+DISCRETE: Final[int]
+MULTI_DISCRETE: Final[int]
+MULTI_BINARY: Final[int]
+DICT: Final[int]
+TUPLE: Final[int]
+STEP: Final[int]
+RESET: Final[int]
+LEFT: Final[int]
+MAX_NDIM: Final[int]
+DTYPES: Final[dict[int, str]]
+
+class Field(NamedTuple):
+    path: str
+    role: int
+    kind: int
+    dtype: int
+    shape: tuple[int, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    low_each: bytes | None = None
+    high_each: bytes | None = None
+    n: int = 0
+    start: int = 0
+
+def version() -> str: ...
+def exception(code: int, text: str) -> Exception: ...
+def bounds_of(field: Field) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
+class Handle:
+    @property
+    def label(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
+class Agent(Handle):
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def needs_reset(self) -> bool: ...
+    def __init__(
+        self,
+        address: str | None,
+        *,
+        timeout: float | None,
+        decode: Callable[[bytes, int], Any],
+        copy: bool = True,
+        bounds: bool = False,
+    ) -> None: ...
+    def connect(self, timeout: float | None) -> bool: ...
+    def disconnect(self) -> None: ...
+    def describe(self) -> tuple[str, tuple[Field, ...], int, tuple[int, bytes] | None]: ...
+    def bind(self, fields: Sequence[Field], observation: Template, action: Template) -> None: ...
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]: ...
+    def reset(self, seed: int | None, options: tuple[int, bytes] | None) -> tuple[Any, dict[str, Any]]: ...
+    def resume(self) -> tuple[Any, ...]: ...
+
+class Env(Handle):
+    def __init__(
+        self,
+        address: str | None,
+        fields: Sequence[Field],
+        observation: Template,
+        action: Template,
+        *,
+        about: tuple[int, bytes] | None = None,
+        name: str | None = None,
+    ) -> None: ...
+    def next(self, timeout: float | None) -> int: ...
+    def action(self) -> Any: ...
+    def request(self) -> tuple[int | None, tuple[int, bytes] | None]: ...
+    def reason(self) -> Exception | None: ...
+    def reply(
+        self, observation: Any, reward: float, terminated: bool, truncated: bool, info: tuple[int, bytes] | None
+    ) -> None: ...
+    def refuse(self, report: tuple[int, bytes]) -> None: ...

@@ -1,0 +1,717 @@
+"""The C library's handles as Python objects.
+
+Owns what C gave, lets other threads run while it waits, and turns error codes into exceptions; what a reset means or
+when to connect again is decided above. A handle is used by one thread at a time.
+"""
+
+import collections.abc
+import logging
+import operator
+import time
+from collections import namedtuple
+
+import numpy as np
+
+from ferry.errors import (
+    AddressError,
+    BackendError,
+    BusyError,
+    FerryError,
+    FerryTimeoutError,
+    InvalidAction,
+    PeerGoneError,
+    ProtocolError,
+    ResetNeeded,
+)
+
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from ferry.libferry cimport *
+
+cnp.import_array()
+
+logger = logging.getLogger("ferry")
+
+OBSERVATION, ACTION, INFO = FERRY_OBSERVATION, FERRY_ACTION, FERRY_INFO
+BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = FERRY_BOX, FERRY_DISCRETE, FERRY_MULTI_DISCRETE, FERRY_MULTI_BINARY
+DICT, TUPLE = FERRY_DICT, FERRY_TUPLE
+STEP, RESET, LEFT = FERRY_STEP, FERRY_RESET, FERRY_LEFT
+MAX_NDIM = FERRY_MAX_NDIM
+
+DTYPES = {
+    FERRY_BOOL: "bool",
+    FERRY_I8: "int8",
+    FERRY_U8: "uint8",
+    FERRY_I16: "int16",
+    FERRY_U16: "uint16",
+    FERRY_I32: "int32",
+    FERRY_U32: "uint32",
+    FERRY_I64: "int64",
+    FERRY_U64: "uint64",
+    FERRY_F16: "float16",
+    FERRY_F32: "float32",
+    FERRY_F64: "float64",
+}
+
+cdef dict DEFAULT_DTYPES = {
+    FERRY_BOX: FERRY_F32,
+    FERRY_DISCRETE: FERRY_I64,
+    FERRY_MULTI_DISCRETE: FERRY_I64,
+    FERRY_MULTI_BINARY: FERRY_I8,
+}
+
+Field = namedtuple(
+    "Field",
+    ["path", "role", "kind", "dtype", "shape", "low", "high", "low_each", "high_each", "n", "start"],
+    defaults=[(), 0.0, 0.0, None, None, 0, 0],
+)
+
+cdef object int64 = np.int64
+cdef int POOLED = cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_OWNDATA
+
+include "_leaves.pxi"
+
+cdef dict EXCEPTIONS = {
+    FERRY_EINVAL: ValueError,
+    FERRY_ENOMEM: MemoryError,
+    FERRY_EADDRESS: AddressError,
+    FERRY_EINUSE: AddressError,
+    FERRY_EBUSY: BusyError,
+    FERRY_EVERSION: ProtocolError,
+    FERRY_EROLE: ProtocolError,
+    FERRY_EPROTOCOL: ProtocolError,
+    FERRY_ECLOSED: PeerGoneError,
+    FERRY_EPEERDEAD: PeerGoneError,
+    FERRY_ECORRUPT: ProtocolError,
+}
+
+
+def version():
+    """Version of the C library that is linked in, as "major.minor.patch"."""
+    cdef uint32_t number = ferry_version()
+    return f"{number >> 16}.{number >> 8 & 0xFF}.{number & 0xFF}"
+
+
+def exception(code, text):
+    """The exception that stands for a `ferry_err`, not raised."""
+    return EXCEPTIONS.get(code, FerryError)(text or ferry_strerror(code).decode())
+
+
+cdef int check(int code, const ferry_why *why) except -1:
+    """Raises what a negative code stands for."""
+    if code < 0:
+        raise exception(code, text_of(why.text))
+    return 0
+
+
+cdef str text_of(const char *text):
+    return text.decode("utf-8", "replace") if text is not NULL else ""
+
+
+cdef tuple blob_of(const ferry_blob *blob):
+    """(format, bytes) of a blob, or None."""
+    if blob.format == FERRY_NONE:
+        return None
+    return blob.format, PyBytes_FromStringAndSize(<const char *>blob.data, <Py_ssize_t>blob.size_bytes)
+
+
+cdef int set_blob(ferry_blob *blob, tuple content) except -1:
+    """Points a blob at (format, bytes), which the caller keeps alive, or at nothing for None."""
+    memset(blob, 0, sizeof(ferry_blob))
+    if content is not None:
+        blob.format = content[0]
+        blob.data = <const char *>(<bytes>content[1])
+        blob.size_bytes = len(<bytes>content[1])
+    return 0
+
+
+cdef str label_of(str what, object address):
+    """How messages call a handle: by its address without the role."""
+    if address is None:
+        return f"{what} FERRY_ADDRESS"
+    return f"{what} {str(address).removeprefix('serve:').removeprefix('connect:')!r}"
+
+
+cdef bytes address_bytes(object address):
+    if address is None:
+        return None
+    if not isinstance(address, str):
+        raise TypeError(f"an address is a str such as 'pole', not {type(address).__name__}")
+    if "\0" in address:
+        raise ValueError(f"the address {address!r} contains a zero byte")
+    return address.encode("utf-8", "surrogateescape")
+
+
+cdef void log_line(void *user, int level, const char *text) noexcept with gil:
+    """Keeps a line until C has returned: a logging handler may run anything, and an exception would be lost in C."""
+    cdef Handle handle = <Handle>user
+    if handle.lines is not None:
+        handle.lines.append((level, text_of(text)))
+
+
+cdef int64_t nanoseconds(object seconds) except? -2:
+    """For the C library: None is for ever."""
+    return FERRY_FOREVER if seconds is None else <int64_t>min(seconds * 1e9, 9e18)
+
+
+cdef enum:
+    # Looks before the GIL is dropped: about a microsecond, within which a quick environment has answered; dropping and
+    # taking the GIL costs a tenth of that alone, and much more when another thread wants it.
+    LOOKS = 36
+
+cdef int64_t SLICE_NS = 40_000_000  # between two looks at signals, closing and, above, at a launched process
+
+
+cdef class Handle:
+    """A C handle, and how to wait on it.
+
+    Attributes:
+        label: How messages call the channel.
+    """
+
+    cdef readonly str label
+    cdef bint busy
+    cdef bint stopping
+    cdef bint closed
+    cdef list lines  # of C's log, not told yet
+
+    def __cinit__(self):
+        self.lines = []
+
+    cdef int look(self, int64_t timeout_ns) noexcept nogil:
+        """One C call that waits: 1 there it is, 0 not yet, or an error."""
+        return FERRY_EINVAL
+
+    cdef void release(self) noexcept:
+        """Gives the C handle back."""
+
+    cdef str known(self):
+        """What C knows about the handle's state."""
+
+    cdef int fail(self, int code) except -1:
+        raise exception(code, self.known())
+
+    cdef int enter(self) except -1:
+        """Called first by all that touches the C handle."""
+        if self.closed:
+            raise FerryError(f"{self.label} is closed; make a new one to go on")
+        if self.busy:
+            raise FerryError(f"{self.label} is in use by another thread; a handle serves one thread at a time")
+        return 0
+
+    cdef int wait(self, int64_t timeout_ns) except -1:
+        """Waits: 1 there it is, 0 not within the time. Other threads run meanwhile; signals are handled every slice."""
+        cdef int rc = 0
+        cdef int _look
+        for _look in range(LOOKS):
+            rc = self.look(0)
+            if rc != 0:
+                break
+        if rc == 0 and timeout_ns != 0:
+            rc = self.sleep(timeout_ns)
+        if self.lines:
+            self.tell()
+        if rc < 0:
+            self.fail(rc)
+        return rc
+
+    cdef int tell(self) except -1:
+        """Hands C's log to Python's."""
+        lines, self.lines = self.lines, []
+        for level, text in lines:
+            logger.log((logging.DEBUG, logging.INFO, logging.WARNING)[min(max(level, 0), 2)], "%s", text)
+        return 0
+
+    cdef int sleep(self, int64_t timeout_ns) except? -1000:
+        cdef int rc = 0
+        cdef int64_t slice_ns = SLICE_NS
+        cdef int64_t deadline_ns = time.monotonic_ns() + timeout_ns if timeout_ns > 0 else 0
+        self.busy = True
+        try:
+            while rc == 0 and not self.stopping and not self.closed:
+                if timeout_ns > 0:
+                    slice_ns = min(SLICE_NS, deadline_ns - <int64_t>time.monotonic_ns())
+                    if slice_ns <= 0:
+                        break
+                with nogil:
+                    rc = self.look(slice_ns)
+                PyErr_CheckSignals()
+                if self.lines:
+                    self.tell()
+        finally:
+            self.busy = False
+            if self.closed:
+                self.release()
+        if self.closed:
+            raise FerryError(f"{self.label} was closed while it waited")
+        return rc
+
+    @property
+    def why(self):
+        """What is known, in words: the last error, else whom the handle waits for and how long."""
+        return self.known()
+
+    def stop(self):
+        """Makes the wait under way, or the next one, end at once with "not yet". For any thread."""
+        self.stopping = True
+
+    def close(self):
+        """Says goodbye and frees everything; a wait in another thread ends with an error. May be called again."""
+        self.closed = True
+        if not self.busy:
+            self.release()
+            self.tell()
+
+
+cdef class Agent(Handle):
+    """The agent's side of a channel.
+
+    Args:
+        address: Where to meet, or None for FERRY_ADDRESS.
+        timeout: Seconds that an answer may take, None for ever.
+        decode: Called with (bytes, format), makes a value of a blob.
+        copy: Whether observations are arrays of their own, or read-only views of the region.
+        bounds: Whether the bounds of Box actions are checked, beside the range of the other spaces.
+    """
+
+    cdef ferry_agent *handle
+    cdef const ferry_turn *answer
+    cdef bytes address
+    cdef str name  # of the environment
+    cdef object decode
+    cdef int64_t timeout_ns
+    cdef bint copy
+    cdef bint bounds
+    cdef bint meeting  # what look() does: connect, or wait for the answer
+    cdef readonly bint connected
+    cdef readonly bint needs_reset
+    cdef uint32_t owed  # kind of the turn that is not answered yet
+    cdef Node observation
+    cdef Node action
+    cdef list infos
+
+    def __init__(self, address, *, timeout, decode, copy=True, bounds=False):
+        self.label = label_of("the channel", address)
+        self.address = address_bytes(address)
+        self.timeout_ns = nanoseconds(timeout)
+        self.decode = decode
+        self.copy = copy
+        self.bounds = bounds
+        self.needs_reset = True
+        self.open()
+
+    def __dealloc__(self):
+        ferry_agent_close(self.handle)
+
+    cdef int open(self) except -1:
+        cdef ferry_agent_desc desc
+        cdef ferry_why why
+        memset(&desc, 0, sizeof(desc))
+        desc.struct_size = sizeof(desc)
+        if self.address is not None:
+            desc.address = self.address
+        desc.log, desc.log_user = log_line, <void *>self
+        return check(ferry_agent_open(&desc, &self.handle, &why), &why)
+
+    cdef int look(self, int64_t timeout_ns) noexcept nogil:
+        if self.meeting:
+            return ferry_agent_connect(self.handle, timeout_ns)
+        return ferry_agent_wait(self.handle, timeout_ns, &self.answer)
+
+    cdef void release(self) noexcept:
+        ferry_agent_close(self.handle)
+        self.handle = NULL
+        self.connected = False
+
+    cdef str known(self):
+        cdef ferry_why why
+        if self.handle is NULL:
+            return f"{self.label} is closed"
+        ferry_agent_why(self.handle, &why)
+        return text_of(why.text)
+
+    def connect(self, timeout):
+        """Connects, or waits to be connected to.
+
+        Args:
+            timeout: Seconds, None for ever.
+
+        Returns:
+            Whether an environment is there.
+        """
+        cdef int rc
+        self.enter()
+        if self.handle is NULL:
+            self.open()
+        self.meeting = True
+        try:
+            rc = self.wait(nanoseconds(timeout))
+        finally:
+            self.meeting = False
+        if rc == 1:
+            self.connected, self.needs_reset, self.owed = True, True, 0
+        return rc == 1
+
+    def disconnect(self):
+        """Leaves the environment that is connected; `connect` meets the next."""
+        self.enter()
+        self.release()
+
+    def describe(self):
+        """What the connected environment says of itself.
+
+        Returns:
+            (name, fields, format of options, blob or None).
+        """
+        cdef const ferry_env_desc *desc
+        self.enter()
+        desc = ferry_agent_env(self.handle)
+        if desc is NULL:
+            raise FerryError(f"{self.label} has not been connected yet")
+        fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
+        self.name = text_of(desc.name) or self.label
+        return self.name, fields, desc.blob_format, blob_of(&desc.about)
+
+    def bind(self, fields, observation, action):
+        """Prepares the step path for the connection.
+
+        Args:
+            fields: Of `describe`.
+            observation: Template of the observation: nested dicts and tuples of field numbers.
+            action: Template of the action.
+        """
+        self.enter()
+        owner = None if self.copy else Hold.of(self)
+        self.observation = grow(observation, fields, "observation", "", BackendError, False, False, owner)
+        self.action = grow(action, fields, "action", "", InvalidAction, True, self.bounds, None)
+        self.infos = [
+            (field.path, i, grow(i, fields, "info", "", BackendError, False, False, None))
+            for i, field in enumerate(fields)
+            if field.role == FERRY_INFO
+        ]
+
+    def step(self, action):
+        """Sends an action, waits, and returns (observation, reward, terminated, truncated, info)."""
+        cdef ferry_turn *turn
+        self.enter()
+        if self.needs_reset:
+            raise ResetNeeded(self.reset_text())
+        turn = self.turn()
+        self.action.write(turn, action)
+        turn.kind = FERRY_STEP
+        return self.exchange(FERRY_STEP)
+
+    def reset(self, seed, options):
+        """Begins an episode and returns (observation, info). An answer that is still owed is awaited and forgotten.
+
+        Args:
+            seed: None or 0 to 2**63 - 1.
+            options: None or (format, bytes).
+        """
+        cdef ferry_turn *turn
+        self.enter()
+        if self.owed:
+            self.receive()
+        turn = self.turn()
+        turn.kind = FERRY_RESET
+        turn.seed[0] = -1 if seed is None else seed
+        set_blob(&turn.blob, options)
+        return self.exchange(FERRY_RESET)
+
+    def resume(self):
+        """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it."""
+        self.enter()
+        if not self.owed:
+            raise FerryError(f"{self.label} owes no answer; there is nothing to wait for")
+        kind = self.owed
+        self.receive()
+        return self.result(kind)
+
+    cdef ferry_turn *turn(self) except NULL:
+        cdef ferry_turn *turn
+        if self.owed:
+            remedy = "wait() goes on waiting for it, reset() starts afresh"
+            raise FerryError(f"{self.label} still owes the answer to the last call; {remedy}")
+        if not self.connected:
+            raise PeerGoneError(f"{self.label} is not connected; reset() connects again")
+        turn = ferry_agent_turn(self.handle)
+        if turn is NULL:
+            self.lost()
+            raise PeerGoneError(self.known())
+        return turn
+
+    cdef object exchange(self, uint32_t kind):
+        cdef int rc = ferry_agent_send(self.handle)
+        if rc < 0:
+            if rc == FERRY_ETOOBIG:
+                self.fail(rc)
+            self.lost()
+            self.fail(rc)
+        self.owed = kind
+        self.receive()
+        return self.result(kind)
+
+    cdef int receive(self) except -1:
+        """Waits for the answer that is owed."""
+        cdef int rc = 0
+        try:
+            rc = self.wait(self.timeout_ns)
+        except FerryError:
+            self.lost()
+            raise
+        if rc == 0:
+            raise FerryTimeoutError(self.known())
+        self.owed = 0
+        return 0
+
+    cdef void lost(self) noexcept:
+        self.connected, self.needs_reset, self.owed = False, True, 0
+
+    cdef object result(self, uint32_t kind):
+        cdef const ferry_turn *answer = self.answer
+        cdef object observation, info
+        if answer.status[0] != FERRY_ROW_OK:
+            self.refused(answer)
+        observation = self.observation.read(answer)
+        info = {} if answer.blob.format == FERRY_NONE else self.info(answer)
+        if self.infos:
+            for key, index, node in self.infos:
+                if answer.present[<uint32_t>index][0]:
+                    info[key] = (<Node>node).read(answer)
+        if kind == FERRY_RESET:
+            self.needs_reset = False
+            return observation, info
+        return observation, answer.reward[0], answer.terminated[0] != 0, answer.truncated[0] != 0, info
+
+    cdef int refused(self, const ferry_turn *answer) except -1:
+        content = blob_of(&answer.blob)
+        try:
+            report = "it does not say why" if content is None else self.decode(content[1], content[0])
+        except ValueError as error:
+            report = f"its report cannot be read: {error}"
+        if answer.status[0] == FERRY_ROW_REFUSED:
+            raise InvalidAction(str(report))
+        self.needs_reset = True
+        raise BackendError.of_report(self.name, report)
+
+    cdef dict info(self, const ferry_turn *answer):
+        content = blob_of(&answer.blob)
+        try:
+            info = self.decode(content[1], content[0])
+        except ValueError as error:
+            self.needs_reset = True
+            raise BackendError.of_report(self.name, f"its info cannot be read: {error}") from None
+        if not isinstance(info, dict):
+            self.needs_reset = True
+            raise BackendError.of_report(self.name, f"its info is of type {type(info).__name__}, not a map")
+        return info
+
+    cdef str reset_text(self):
+        if not self.connected:
+            return f"{self.label} has lost its environment; reset() connects again and begins an episode"
+        return f"{self.label} has no episode under way; call reset() before step()"
+
+
+cdef class Hold:
+    """Keeps a connection's region mapped for as long as a view of it lives."""
+
+    cdef ferry_hold *handle
+
+    def __dealloc__(self):
+        ferry_release(self.handle)
+
+    @staticmethod
+    cdef Hold of(Agent agent):
+        cdef Hold hold = Hold()
+        hold.handle = ferry_agent_hold(agent.handle)
+        if hold.handle is NULL:
+            raise MemoryError()
+        return hold
+
+
+cdef class Env(Handle):
+    """The environment's side of a channel.
+
+    Args:
+        address: Where to meet; FERRY_ADDRESS takes precedence. None: it alone.
+        fields: The field table.
+        observation: Template of the observation: nested dicts and tuples of field numbers.
+        action: Template of the action.
+        about: (format, bytes) told to agents: a map with "metadata" and "spec".
+        name: Shown to people; None: the address.
+    """
+
+    cdef ferry_env *handle
+    cdef const ferry_turn *turn
+    cdef Node observation
+    cdef Node action_node
+
+    def __init__(self, address, fields, observation, action, *, about=None, name=None):
+        self.label = label_of("the backend at", address)
+        fields = tuple(fields)
+        self.observation = grow(observation, fields, "observation", "", ValueError, False, False, None)
+        self.action_node = grow(action, fields, "action", "", ValueError, False, False, None)
+        self.open(address_bytes(address), fields, about, None if name is None else name.encode())
+
+    def __dealloc__(self):
+        ferry_env_close(self.handle)
+
+    cdef int open(self, bytes address, tuple fields, tuple about, bytes name) except -1:
+        cdef ferry_env_desc desc
+        cdef ferry_why why
+        cdef ferry_field *table = <ferry_field *>calloc(len(fields) + 1, sizeof(ferry_field))
+        cdef list kept = []
+        cdef Py_ssize_t i
+        if table is NULL:
+            raise MemoryError()
+        try:
+            for i in range(len(fields)):
+                write_field(&table[i], fields[i], kept)
+            memset(&desc, 0, sizeof(desc))
+            desc.struct_size = sizeof(desc)
+            if address is not None:
+                desc.address = address
+            if name is not None:
+                desc.name = name
+            desc.fields, desc.num_fields = table, <uint32_t>len(fields)
+            desc.blob_format = FERRY_MSGPACK
+            set_blob(&desc.about, about)
+            desc.log, desc.log_user = log_line, <void *>self
+            return check(ferry_env_open(&desc, &self.handle, &why), &why)
+        finally:
+            free(table)
+
+    cdef int look(self, int64_t timeout_ns) noexcept nogil:
+        return ferry_env_wait(self.handle, timeout_ns, &self.turn)
+
+    cdef void release(self) noexcept:
+        self.turn = NULL
+        ferry_env_close(self.handle)
+        self.handle = NULL
+
+    cdef str known(self):
+        cdef ferry_why why
+        if self.handle is NULL:
+            return f"{self.label} is closed"
+        ferry_env_why(self.handle, &why)
+        return text_of(why.text)
+
+    def next(self, timeout):
+        """Waits for the agent's next turn.
+
+        Args:
+            timeout: Seconds, None for ever.
+
+        Returns:
+            STEP, RESET or LEFT; 0 after the time, or when `stop` was called.
+        """
+        self.enter()
+        self.turn = NULL
+        return self.turn.kind if self.wait(nanoseconds(timeout)) == 1 else 0
+
+    def action(self):
+        """The action of a STEP: Python's own values and arrays, the caller's to keep."""
+        self.expect(FERRY_STEP)
+        return self.action_node.read(self.turn)
+
+    def request(self):
+        """What a RESET asks for: (seed or None, (format, bytes) of the options or None)."""
+        self.expect(FERRY_RESET)
+        return None if self.turn.seed[0] < 0 else self.turn.seed[0], blob_of(&self.turn.blob)
+
+    def reason(self):
+        """Of a LEFT: the exception that says how the agent went; None if it said goodbye."""
+        self.expect(FERRY_LEFT)
+        return None if self.turn.reason == FERRY_ECLOSED else exception(self.turn.reason, self.known())
+
+    def reply(self, observation, double reward, bint terminated, bint truncated, tuple info):
+        """Answers the turn.
+
+        Args:
+            observation: Of the observation space. ValueError: it does not fit, and the turn is still to be answered.
+            reward: 0.0 for a reset, as are the flags.
+            terminated: Whether the episode reached an end.
+            truncated: Whether it was cut short.
+            info: (format, bytes) or None.
+        """
+        cdef ferry_blob blob
+        self.enter()
+        if self.turn is NULL:
+            raise FerryError(f"{self.label} has no turn to answer")
+        self.observation.write(self.turn, observation)
+        self.turn.reward[0] = reward
+        self.turn.terminated[0] = terminated
+        self.turn.truncated[0] = truncated
+        if info is not None:
+            set_blob(&blob, info)
+            self.done(ferry_env_blob(self.handle, &blob))
+        self.turn = NULL
+        self.done(ferry_env_reply(self.handle))
+
+    def refuse(self, tuple report):
+        """Answers the turn with a failure; the agent must reset next.
+
+        Args:
+            report: (format, bytes) of a text, or of a map with "type", "text" and "traceback".
+        """
+        cdef ferry_blob blob
+        self.enter()
+        set_blob(&blob, report)
+        self.done(ferry_env_blob(self.handle, &blob))
+        self.turn = NULL
+        self.done(ferry_env_fail(self.handle, NULL))
+
+    cdef int expect(self, uint32_t kind) except -1:
+        self.enter()
+        if self.turn is NULL or self.turn.kind != kind:
+            raise FerryError(f"{self.label} has no such turn to look at")
+        return 0
+
+    cdef int done(self, int code) except -1:
+        if code < 0:
+            self.fail(code)
+        return 0
+
+
+cdef object read_field(const ferry_field *field):
+    """A field of a description, which C has checked."""
+    cdef uint8_t dtype = field.dtype if field.dtype != FERRY_DEFAULT else DEFAULT_DTYPES.get(field.kind, FERRY_U8)
+    cdef Py_ssize_t size_bytes = ferry_dtype_bytes(dtype)
+    cdef int i
+    shape = tuple([field.shape[i] for i in range(field.ndim)])
+    for i in range(field.ndim):
+        size_bytes *= field.shape[i]
+    low = high = None
+    if field.low_each is not NULL and field.high_each is not NULL:
+        low = PyBytes_FromStringAndSize(<const char *>field.low_each, size_bytes)
+        high = PyBytes_FromStringAndSize(<const char *>field.high_each, size_bytes)
+    path = text_of(field.path)
+    return Field(
+        path, field.role, field.kind, dtype, shape, field.low, field.high, low, high, field.n, field.start
+    )
+
+
+cdef int write_field(ferry_field *out, field, list kept) except -1:
+    """Fills a zeroed field; kept receives the objects whose memory it points to."""
+    cdef bytes path = field.path.encode()
+    cdef int i
+    if len(field.shape) > FERRY_MAX_NDIM:
+        raise ValueError(f"the field {field.path!r} has {len(field.shape)} dimensions; {FERRY_MAX_NDIM} are possible")
+    kept.append(path)
+    kept.append(field)
+    out.path = path
+    out.role, out.kind, out.dtype, out.ndim = field.role, field.kind, field.dtype, len(field.shape)
+    for i in range(out.ndim):
+        out.shape[i] = field.shape[i]
+    out.low, out.high, out.n, out.start = field.low, field.high, field.n, field.start
+    if field.low_each is not None:
+        out.low_each = <const char *>(<bytes>field.low_each)
+        out.high_each = <const char *>(<bytes>field.high_each)
+    return 0

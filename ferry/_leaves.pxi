@@ -1,0 +1,403 @@
+# Values in and out of a turn: a tree that mirrors a space, grown once for each connection.
+#
+# Every node can read its part of a turn as a Python value, and write one into it. This is the step path: it speaks the
+# C API of CPython and NumPy where that saves a microsecond, and falls back to plain Python for values to convert.
+
+ctypedef fused checked_integer:
+    int8_t
+    int64_t
+
+cdef extern from *:
+    """
+    /* True when nobody but the caller's one reference can see the object, so that its memory may be used again. Where
+     * reference counts do not say so (free threading, PyPy) it is never true. */
+    static inline int ferry__unshared(PyObject *object) {
+    #if defined(Py_GIL_DISABLED) || defined(PYPY_VERSION)
+        (void)object;
+        return 0;
+    #else
+        PyObject **weak = (PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
+        return Py_REFCNT(object) == 1 && (Py_TYPE(object)->tp_weaklistoffset <= 0 || *weak == NULL);
+    #endif
+    }
+    """
+    bint ferry__unshared(PyObject *object) noexcept
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_Scalar(void *data, cnp.dtype dtype, object owner)
+
+
+cdef class Node:
+    """A part of a space.
+
+    Attributes:
+        what: How errors call it: "action", "observation at 'camera/rgb'".
+        error: The class of these errors.
+    """
+
+    cdef readonly str what
+    cdef readonly object error
+
+    def __init__(self, str role, str path, error):
+        self.what = f"{role} at {path!r}" if path else role
+        self.error = error
+
+    cdef object read(self, const ferry_turn *turn):
+        raise NotImplementedError
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        raise NotImplementedError
+
+    cdef object wrong(self, str text):
+        return self.error(f"{self.what} {text}")
+
+
+cdef class Mapping(Node):
+    """A Dict: a fresh dict each time, in the order of the space."""
+
+    cdef tuple keys
+    cdef list nodes
+
+    cdef object read(self, const ferry_turn *turn):
+        cdef dict value = {}
+        cdef Py_ssize_t i
+        for i in range(len(self.keys)):
+            value[self.keys[i]] = (<Node>self.nodes[i]).read(turn)
+        return value
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        cdef Py_ssize_t i
+        if not isinstance(value, collections.abc.Mapping):
+            raise self.wrong(f"is of type {type(value).__name__}; a dict with the keys {list(self.keys)} is wanted")
+        if len(value) != len(self.keys) or any(key not in value for key in self.keys):
+            raise self.wrong(f"has the keys {list(value)}; {list(self.keys)} are wanted")
+        for i in range(len(self.keys)):
+            (<Node>self.nodes[i]).write(turn, value[self.keys[i]])
+        return 0
+
+
+cdef class Sequence(Node):
+    """A Tuple."""
+
+    cdef list nodes
+
+    cdef object read(self, const ferry_turn *turn):
+        return tuple([(<Node>node).read(turn) for node in self.nodes])
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        cdef Py_ssize_t i
+        if not isinstance(value, (tuple, list)):
+            raise self.wrong(f"is of type {type(value).__name__}; a tuple of {len(self.nodes)} is wanted")
+        if len(value) != len(self.nodes):
+            raise self.wrong(f"has {len(value)} elements; {len(self.nodes)} are wanted")
+        for i in range(len(self.nodes)):
+            (<Node>self.nodes[i]).write(turn, value[i])
+        return 0
+
+
+cdef class Leaf(Node):
+    """A field.
+
+    Attributes:
+        strict: Values must lie in the range of the space; else any that the dtype holds will do.
+    """
+
+    cdef object space
+    cdef uint32_t index
+    cdef cnp.dtype dtype
+    cdef int typenum
+    cdef bint strict
+    cdef bint told
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict):
+        super().__init__(role, field.path, error)
+        self.index = index
+        self.dtype = np.dtype(DTYPES[field.dtype])
+        self.typenum = self.dtype.num
+        self.strict = strict
+
+    cdef int tell_cast(self, object source) except -1:
+        """Says once that an environment's values have another dtype than its space."""
+        if not self.told and not self.strict:
+            self.told = True
+            logger.warning(
+                "%s is of dtype %s, the space says %s; it is cast at every step (this is said once)",
+                self.what, source, self.dtype,
+            )
+        return 0
+
+
+cdef class Number(Leaf):
+    """A Discrete: an integer scalar of the space's dtype."""
+
+    cdef int64_t low
+    cdef int64_t high
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict):
+        super().__init__(role, error, index, field, strict)
+        if strict:
+            self.low, self.high = field.start, field.start + field.n - 1
+        else:
+            info = np.iinfo(self.dtype)
+            self.low, self.high = int(info.min), min(int(info.max), int(np.iinfo(np.int64).max))
+
+    cdef object read(self, const ferry_turn *turn):
+        return PyArray_Scalar(turn.data[self.index], self.dtype, None)
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        cdef void *place = turn.data[self.index]
+        cdef int overflow = 0
+        cdef int64_t number = 0
+        if type(value) is int64:
+            cnp.PyArray_ScalarAsCtype(value, &number)
+        else:
+            if type(value) is not int:
+                value = self.integer(value)
+            number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow or number < self.low or number > self.high:
+            raise self.wrong(f"is {value}; {self.low} to {self.high} are allowed")
+        if self.typenum == cnp.NPY_INT64:
+            (<int64_t *>place)[0] = number
+        elif self.dtype.itemsize == 8:
+            (<uint64_t *>place)[0] = <uint64_t>number
+        elif self.dtype.itemsize == 4:
+            (<uint32_t *>place)[0] = <uint32_t>number
+        elif self.dtype.itemsize == 2:
+            (<uint16_t *>place)[0] = <uint16_t>number
+        else:
+            (<uint8_t *>place)[0] = <uint8_t>number
+        return 0
+
+    cdef object integer(self, object value):
+        """An int of anything that is one integer; never of a float."""
+        if isinstance(value, (np.ndarray, np.generic)):
+            if value.shape != ():
+                raise self.wrong(f"has shape {value.shape}; a single integer is wanted")
+            if value.dtype.kind not in "iub":
+                raise self.wrong(f"is of dtype {value.dtype}; an integer is wanted")
+            return int(value)
+        try:
+            return operator.index(value)
+        except TypeError:
+            raise self.wrong(f"is of type {type(value).__name__}; an integer is wanted") from None
+
+
+cdef enum:
+    POOL = 8  # arrays kept for a leaf, so that as many steps may be in somebody's hands before new memory is asked for
+    POOL_LARGE = 4  # the same for leaves beyond LARGE bytes
+    LARGE = 1 << 20
+
+
+cdef class Array(Leaf):
+    """A Box, MultiDiscrete or MultiBinary: an array of its own for each turn.
+
+    The memory of an array that nobody holds any more is used again: its pages and cache lines are warm, so that a fresh
+    copy costs little more than the memcpy. An array that anything else refers to, weakly too, or whose shape, dtype or
+    flags were changed, is left alone.
+    """
+
+    cdef int ndim
+    cdef cnp.npy_intp shape[FERRY_MAX_NDIM]
+    cdef size_t size_bytes
+    cdef cnp.ndarray low
+    cdef cnp.ndarray high
+    cdef PyObject *pool[POOL]
+    cdef int pool_size
+    cdef int cursor
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds):
+        super().__init__(role, error, index, field, strict)
+        self.ndim = len(field.shape)
+        self.size_bytes = self.dtype.itemsize
+        for i, length in enumerate(field.shape):
+            self.shape[i] = length
+            self.size_bytes *= length
+        self.pool_size = POOL if self.size_bytes <= LARGE else POOL_LARGE
+        if strict and (bounds or field.kind != FERRY_BOX):
+            self.low, self.high = bounds_of(field)
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(POOL):
+            Py_XDECREF(self.pool[i])
+
+    cdef bint fits(self, PyObject *array) noexcept:
+        """Whether an array is one of this field's shape and dtype, whose bytes lie in order."""
+        cdef int i
+        if (
+            not cnp.PyArray_CHKFLAGS(<cnp.ndarray>array, cnp.NPY_ARRAY_CARRAY_RO)
+            or cnp.PyArray_TYPE(<cnp.ndarray>array) != self.typenum
+            or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)
+            or cnp.PyArray_NDIM(<cnp.ndarray>array) != self.ndim
+        ):
+            return False
+        for i in range(self.ndim):
+            if cnp.PyArray_DIMS(<cnp.ndarray>array)[i] != self.shape[i]:
+                return False
+        return True
+
+    cdef object blank(self):
+        """An array to fill: a recycled one, else a new one."""
+        cdef PyObject *array
+        cdef int i
+        for i in range(self.pool_size):
+            self.cursor = self.cursor + 1 if self.cursor + 1 < self.pool_size else 0
+            array = self.pool[self.cursor]
+            if array is NULL:
+                break
+            if (
+                ferry__unshared(array)
+                and cnp.PyArray_FLAGS(<cnp.ndarray>array) & POOLED == POOLED
+                and self.fits(array)
+            ):
+                return <object>array
+        fresh = cnp.PyArray_SimpleNew(self.ndim, self.shape, self.typenum)
+        Py_INCREF(fresh)
+        Py_XDECREF(self.pool[self.cursor])
+        self.pool[self.cursor] = <PyObject *>fresh
+        return fresh
+
+    cdef object read(self, const ferry_turn *turn):
+        cdef object array = self.blank()
+        memcpy(cnp.PyArray_DATA(array), turn.data[self.index], self.size_bytes)
+        return array
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        if not (cnp.PyArray_CheckExact(value) and self.fits(<PyObject *>value)):
+            value = self.converted(value)
+        if self.low is not None:
+            self.check_range(value)
+        memcpy(turn.data[self.index], cnp.PyArray_DATA(value), self.size_bytes)
+        return 0
+
+    cdef object converted(self, object value):
+        """An array that fits, of anything that means one."""
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError) as error:
+            raise self.wrong(f"does not make an array: {error}") from None
+        shape = tuple([self.shape[i] for i in range(self.ndim)])
+        if array.dtype.kind not in "biuf":
+            raise self.wrong(f"is of type {type(value).__name__} and dtype {array.dtype}; {self.dtype} is wanted")
+        if array.shape != shape:
+            raise self.wrong(f"has shape {array.shape}; {shape} is wanted")
+        if array.dtype != self.dtype:
+            if not self.holds(array):
+                raise self.wrong(f"is of dtype {array.dtype} and cannot be cast to {self.dtype} without loss")
+            if hasattr(value, "dtype"):
+                self.tell_cast(array.dtype)
+        return array.astype(self.dtype, order="C", subok=False)
+
+    cdef bint holds(self, object array) except -1:
+        """Whether casting keeps the kind of number, and integers their values. Floats may lose precision."""
+        target, source = self.dtype.kind, array.dtype.kind
+        if target == "f":
+            return True
+        if source == "f" or target == "b":
+            return False
+        if source == "b" or array.size == 0:
+            return True
+        info = np.iinfo(self.dtype)
+        return info.min <= int(array.min()) and int(array.max()) <= info.max
+
+    cdef int check_range(self, cnp.ndarray array) except -1:
+        if self.typenum == cnp.NPY_INT64:
+            if inside[int64_t](array, self.low, self.high):
+                return 0
+        elif self.typenum == cnp.NPY_INT8:
+            if inside[int8_t](array, self.low, self.high):
+                return 0
+        allowed = (array >= self.low) & (array <= self.high)
+        if not allowed.all():
+            place = tuple(map(int, np.argwhere(~allowed)[0]))
+            where = f" at index {place if len(place) > 1 else place[0]}" if place else ""
+            raise self.wrong(f"is {array[place]}{where}; {self.low[place]} to {self.high[place]} are allowed")
+        return 0
+
+
+cdef bint inside(cnp.ndarray array, cnp.ndarray low, cnp.ndarray high, checked_integer *type_only=NULL) noexcept:
+    """Whether low <= array <= high, all contiguous, of one shape and of dtype checked_integer."""
+    cdef checked_integer *value = <checked_integer *>cnp.PyArray_DATA(array)
+    cdef checked_integer *least = <checked_integer *>cnp.PyArray_DATA(low)
+    cdef checked_integer *most = <checked_integer *>cnp.PyArray_DATA(high)
+    cdef cnp.npy_intp i
+    for i in range(cnp.PyArray_SIZE(array)):
+        if value[i] < least[i] or value[i] > most[i]:
+            return False
+    return True
+
+
+cdef class View(Array):
+    """The same, without a copy: read-only arrays that lie in the region, one for each of its alternating buffers."""
+
+    cdef object owner
+    cdef void *place[2]
+    cdef list views
+
+    cdef object read(self, const ferry_turn *turn):
+        cdef void *place = turn.data[self.index]
+        cdef int i
+        for i in range(2):
+            if self.place[i] == place:
+                view = self.views[i]
+                if self.fits(<PyObject *>view):
+                    return view
+        i = 0 if self.place[0] is NULL or self.place[0] == place else 1
+        view = cnp.PyArray_SimpleNewFromData(self.ndim, self.shape, self.typenum, place)
+        cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
+        cnp.set_array_base(view, self.owner)
+        self.place[i], self.views[i] = place, view
+        return view
+
+
+def bounds_of(field):
+    """Lower and upper bounds of a field: two arrays of its shape and dtype.
+
+    Args:
+        field: Of kind BOX, MULTI_DISCRETE or MULTI_BINARY.
+    """
+    dtype = np.dtype(DTYPES[field.dtype])
+    if field.low_each is not None:
+        return tuple([np.frombuffer(each, dtype).reshape(field.shape) for each in (field.low_each, field.high_each)])
+    low, high = field.low, field.high
+    if field.kind == FERRY_MULTI_BINARY:
+        low, high = 0, 1
+    elif field.kind == FERRY_BOX and low == 0 and high == 0:
+        if dtype.kind == "f":
+            low, high = -np.inf, np.inf
+        elif dtype.kind == "b":
+            low, high = False, True
+        else:
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return tuple([np.full(field.shape, bound, dtype) for bound in (low, high)])
+
+
+cdef Node grow(template, tuple fields, str role, str path, object error, bint strict, bint bounds, object owner):
+    """The tree for a template: nested dicts and tuples of field numbers."""
+    cdef Mapping mapping
+    cdef Sequence sequence
+    cdef Array array
+    cdef View view
+    if isinstance(template, dict):
+        mapping = Mapping(role, path, error)
+        mapping.keys = tuple(template)
+        mapping.nodes = [
+            grow(part, fields, role, f"{path}/{key}" if path else key, error, strict, bounds, owner)
+            for key, part in template.items()
+        ]
+        return mapping
+    if isinstance(template, tuple):
+        sequence = Sequence(role, path, error)
+        sequence.nodes = [
+            grow(part, fields, role, f"{path}#{i}", error, strict, bounds, owner) for i, part in enumerate(template)
+        ]
+        return sequence
+    field = fields[template]
+    if field.kind == FERRY_DISCRETE:
+        return Number(role, error, template, field, strict)
+    array = Array(role, error, template, field, strict, bounds)
+    if owner is None or array.size_bytes == 0:
+        return array
+    view = View(role, error, template, field, strict, bounds)
+    view.owner, view.views = owner, [None, None]
+    return view

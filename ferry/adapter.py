@@ -1,0 +1,208 @@
+"""What all agent sides have in common: a gymnasium.Env whose environment lives in another process."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, NoReturn
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from ferry import _core, blobs, spaces
+from ferry.errors import FerryTimeoutError, LayoutMismatchError, ProtocolError
+
+__all__ = ["Adapter", "with_role"]
+
+
+class Adapter(gymnasium.Env[Any, Any]):
+    """A gymnasium.Env that steps an environment in another process.
+
+    Args:
+        address: Where to meet; None: FERRY_ADDRESS in the process environment.
+        timeout: Seconds to wait for the environment, when connecting and for each answer; None for ever. FERRY_TIMEOUT
+            in the process environment takes precedence (0: for ever).
+        copy: True: observations are arrays of the caller's own. False: read-only views of the shared memory, which stay
+            right until the step after the next.
+        check_actions: "range": the range of Discrete, MultiDiscrete and MultiBinary, and the shape and kind of all;
+            "bounds": the bounds of Box besides.
+
+    Raises:
+        FerryTimeoutError: Nobody was met in time.
+        AddressError: The address is taken, or its folder cannot be used.
+        ValueError: The address is malformed.
+        BusyError: The environment is held by another agent.
+        ProtocolError: Whoever was met speaks another version, or not Ferry.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+
+    _role: ClassVar[Literal["serve", "connect"]] = "connect"
+    # The function of this package that makes one, if it is not the class.
+    _maker: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float | None = 60.0,
+        copy: bool = True,
+        check_actions: Literal["range", "bounds"] = "range",
+        _afterwards: Callable[[], None] | None = None,
+    ) -> None:
+        if check_actions not in ("range", "bounds"):
+            raise ValueError(f"check_actions is 'range' or 'bounds', not {check_actions!r}")
+        self._timeout = _effective_timeout(timeout)
+        if self._role == "serve":
+            address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
+        self._agent = _core.Agent(
+            address, timeout=self._timeout, decode=blobs.decode, copy=copy, bounds=check_actions == "bounds"
+        )
+        # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
+        self._farewell = weakref.finalize(self, _farewell, self._agent, _afterwards)
+        self._fields: tuple[_core.Field, ...] | None = None
+        self._options_format = blobs.JSON
+        self._remote_spec: EnvSpec | None = None
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Takes an action and returns what followed: (observation, reward, terminated, truncated, info).
+
+        Raises:
+            ResetNeeded: No episode has been begun on this connection, or the last call failed.
+            InvalidAction: The action is not one of the action space; the environment has not seen it.
+            BackendError: The environment raised.
+            PeerGoneError: The environment is gone; `reset` connects again.
+            FerryTimeoutError: No answer in time; `wait` goes on waiting.
+        """
+        return self._agent.step(action)
+
+    def reset(
+        self, *, seed: int | np.integer[Any] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode and returns (observation, info); connects again if the environment was lost.
+
+        Args:
+            seed: 0 to 2**63 - 1, for this object's `np_random` and the environment's; None leaves both as they are.
+            options: Plain data for the environment; None is not {}.
+
+        Raises:
+            BackendError: The environment raised.
+            LayoutMismatchError: Another environment than before was met.
+            PeerGoneError: The environment is gone; the next call connects again.
+            FerryTimeoutError: No answer in time; `wait` goes on waiting.
+        """
+        if isinstance(seed, np.integer):
+            seed = int(seed)
+        if isinstance(seed, int) and seed >= 2**63:
+            raise ValueError(f"the seed {seed} is too large to travel; it may be 0 to 2**63 - 1")
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"options are a dict or None, not {type(options).__name__}")
+        super().reset(seed=seed)
+        if not self._agent.connected:
+            self._connect()
+        blob = None if options is None else (self._options_format, blobs.encode(options, self._options_format))
+        return self._agent.reset(seed, blob)
+
+    def wait(self) -> tuple[Any, ...]:
+        """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it as `step` or `reset` would."""
+        return self._agent.resume()
+
+    def close(self) -> None:
+        """Says goodbye; the environment of a server goes on. May be called again."""
+        self._farewell()
+
+    @property
+    def remote_spec(self) -> EnvSpec | None:
+        """The environment's own spec, as plain data: its id, reward threshold, time limit; None if it told none."""
+        return self._remote_spec
+
+    def _connect(self) -> None:
+        """Waits for an environment, and makes sure that it is the one that was here before, if any."""
+        if not self._met():
+            raise FerryTimeoutError(self._agent.why)
+        name, fields, options_format, about = self._agent.describe()
+        try:
+            if self._fields is None:
+                self.observation_space = spaces.compose(fields, _core.OBSERVATION)
+                self.action_space = spaces.compose(fields, _core.ACTION)
+            elif fields != self._fields:
+                lines = "\n  ".join(["", *spaces.differences(self._fields, fields)])
+                remedy = f"make a new {type(self).__name__} for it"
+                raise LayoutMismatchError(f"the environment {name!r} is not shaped as the one before; {remedy}:{lines}")
+            self._tell(name, about)
+            self._agent.bind(fields, spaces.template(fields, _core.OBSERVATION), spaces.template(fields, _core.ACTION))
+        except BaseException:
+            self._agent.disconnect()
+            raise
+        self._fields, self._options_format = fields, options_format
+
+    def _met(self) -> bool:
+        """Waits for an environment; False if none came in time."""
+        return self._agent.connect(self._timeout)
+
+    def _tell(self, name: str, about: tuple[int, bytes] | None) -> None:
+        """Takes over what the environment says of itself; only plain data, nothing of it is imported or run."""
+        try:
+            told = blobs.decode(about[1], about[0]) if about is not None else {}
+            told = told if isinstance(told, dict) else {}
+            metadata, spec = told.get("metadata"), told.get("spec")
+            self._remote_spec = _spec(spec)
+        except Exception as error:  # foreign data in Gymnasium's hands: it may stumble in any way
+            raise ProtocolError(f"what the environment {name!r} says of itself cannot be read: {error}") from error
+        if isinstance(metadata, dict):
+            self.metadata = {**type(self).metadata, **metadata}
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} holds a live connection and can be neither pickled nor copied; pass a function that makes one, "
+            f"such as lambda: ferry.{self._maker or name}(...), and call it where the environment is needed"
+        )
+
+
+def with_role(role: Literal["serve", "connect"], address: str | None) -> str | None:
+    """Gives a bare name or path a role that is not its side's usual one; None, and what says more, stay as they are."""
+    if isinstance(address, str) and not address.startswith(("serve:", "connect:", "fd:")):
+        return f"{role}:{address}"
+    return address
+
+
+def _farewell(agent: _core.Agent, afterwards: Callable[[], None] | None) -> None:
+    agent.close()
+    if afterwards is not None:
+        afterwards()
+
+
+def _spec(told: Any) -> EnvSpec | None:
+    """The spec in JSON text, as of EnvSpec.to_json or shorter, or in a map."""
+    if isinstance(told, str):
+        told = json.loads(told)
+    return EnvSpec.from_json(json.dumps({"additional_wrappers": [], **told})) if isinstance(told, dict) else None
+
+
+def _effective_timeout(timeout: float | None) -> float | None:
+    """Seconds, None for ever; FERRY_TIMEOUT has the last word."""
+    text = os.environ.get("FERRY_TIMEOUT")
+    if text:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"FERRY_TIMEOUT is {text!r}; it takes seconds, 0 for ever")
+        return seconds or None
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float, np.integer, np.floating)) or not timeout > 0:
+        raise ValueError(f"timeout is {timeout!r}; it takes seconds, or None for ever")
+    return None if math.isinf(timeout) else min(float(timeout), sys.maxsize / 1e9)

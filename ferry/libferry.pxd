@@ -1,0 +1,176 @@
+# The C contract, word for word; include/libferry.h says what each name promises.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "libferry.h" nogil:
+    uint32_t ferry_version()
+    const char *ferry_strerror(int err)
+    uint32_t ferry_dtype_bytes(int dtype)
+
+    enum:
+        FERRY_EINVAL
+        FERRY_ESTATE
+        FERRY_ENOMEM
+        FERRY_ESYSTEM
+        FERRY_EADDRESS
+        FERRY_EINUSE
+        FERRY_EBUSY
+        FERRY_EVERSION
+        FERRY_EROLE
+        FERRY_EPROTOCOL
+        FERRY_ESPEC
+        FERRY_ETOOBIG
+        FERRY_ECLOSED
+        FERRY_EPEERDEAD
+        FERRY_ECORRUPT
+        FERRY_EFORKED
+        FERRY_EUNSUPPORTED
+
+    ctypedef struct ferry_why:
+        int32_t code
+        char text[1532]
+
+    enum:
+        FERRY_OBSERVATION
+        FERRY_ACTION
+        FERRY_INFO
+
+    enum:
+        FERRY_BOX
+        FERRY_DISCRETE
+        FERRY_MULTI_DISCRETE
+        FERRY_MULTI_BINARY
+        FERRY_DICT
+        FERRY_TUPLE
+
+    enum:
+        FERRY_DEFAULT
+        FERRY_BOOL
+        FERRY_I8
+        FERRY_U8
+        FERRY_I16
+        FERRY_U16
+        FERRY_I32
+        FERRY_U32
+        FERRY_I64
+        FERRY_U64
+        FERRY_F16
+        FERRY_F32
+        FERRY_F64
+
+    enum:
+        FERRY_MAX_NDIM
+
+    ctypedef struct ferry_field:
+        const char *path
+        uint8_t role
+        uint8_t kind
+        uint8_t dtype
+        uint8_t ndim
+        uint32_t shape[FERRY_MAX_NDIM]
+        double low
+        double high
+        const void *low_each
+        const void *high_each
+        int64_t n
+        int64_t start
+
+    enum:
+        FERRY_NONE
+        FERRY_JSON
+        FERRY_MSGPACK
+        FERRY_TEXT
+
+    ctypedef struct ferry_blob:
+        const void *data
+        uint64_t size_bytes
+        uint32_t format
+
+    enum:
+        FERRY_STEP
+        FERRY_RESET
+        FERRY_LEFT
+
+    enum:
+        FERRY_ROW_OK
+        FERRY_ROW_FAILED
+        FERRY_ROW_REFUSED
+
+    ctypedef struct ferry_turn:
+        uint32_t struct_size
+        uint32_t kind
+        uint64_t number
+        uint32_t num_fields
+        uint32_t num_rows
+        const uint32_t *rows
+        void **data
+        const uint64_t *stride
+        uint8_t **present
+        double *reward
+        uint8_t *terminated
+        uint8_t *truncated
+        uint8_t *status
+        int64_t *seed
+        uint64_t *episode
+        ferry_blob blob
+        int32_t reason
+        uint32_t peer_pid
+
+    enum:
+        FERRY_LOG_DEBUG
+        FERRY_LOG_INFO
+        FERRY_LOG_WARNING
+
+    ctypedef void (*ferry_log)(void *user, int level, const char *text) noexcept
+
+    int64_t FERRY_FOREVER
+
+    ctypedef struct ferry_env:
+        pass
+
+    ctypedef struct ferry_env_desc:
+        uint32_t struct_size
+        uint32_t num_rows
+        const char *address
+        const char *name
+        const ferry_field *fields
+        uint32_t num_fields
+        uint32_t blob_format
+        ferry_blob about
+        uint64_t blob_bytes
+        uint64_t max_bytes
+        ferry_log log
+        void *log_user
+
+    int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why)
+    int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out)
+    int ferry_env_reply(ferry_env *env)
+    int ferry_env_fail(ferry_env *env, const char *text)
+    int ferry_env_blob(ferry_env *env, const ferry_blob *blob)
+    void ferry_env_why(const ferry_env *env, ferry_why *why)
+    void ferry_env_close(ferry_env *env)
+
+    ctypedef struct ferry_agent:
+        pass
+
+    ctypedef struct ferry_agent_desc:
+        uint32_t struct_size
+        const char *address
+        uint64_t max_bytes
+        ferry_log log
+        void *log_user
+
+    int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why)
+    int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns)
+    const ferry_env_desc *ferry_agent_env(const ferry_agent *agent)
+    ferry_turn *ferry_agent_turn(ferry_agent *agent)
+    int ferry_agent_send(ferry_agent *agent)
+    int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out)
+    void ferry_agent_why(const ferry_agent *agent, ferry_why *why)
+    void ferry_agent_close(ferry_agent *agent)
+
+    ctypedef struct ferry_hold:
+        pass
+
+    ferry_hold *ferry_agent_hold(ferry_agent *agent)
+    void ferry_release(ferry_hold *hold)

@@ -1,0 +1,175 @@
+"""Processes for the tests: whatever a test starts is gone when it ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium
+import pytest
+
+import ferry
+
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))
+
+# Seconds that anything may take before a test calls it lost.
+PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of each test's own for addresses; short, because the paths of sockets are limited."""
+    folder = Path(tempfile.mkdtemp(prefix="ferry-"))
+    monkeypatch.setenv("FERRY_RUNTIME_DIR", str(folder))
+    for name in ("FERRY_ADDRESS", "FERRY_TIMEOUT", "FERRY_WAIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Start(Protocol):
+    def __call__(self, *arguments: str, **options: Any) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts Python with arguments; its standard error is a pipe. All are killed and reaped after the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            **{"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options},
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+class Backend:
+    """A backend in another process.
+
+    Attributes:
+        process: The process.
+        address: Where it is met.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+        self.process = process
+        self.address = address
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def terminate(self) -> int:
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def errors(self) -> str:
+        """Its standard error to the end; ends it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.communicate(timeout=PATIENCE)[1]
+
+
+class Serve(Protocol):
+    def __call__(self, env_id: str, address: str = "test", paradigm: str = "ServerBackend") -> Backend: ...
+
+
+@pytest.fixture
+def serve(start: Start) -> Serve:
+    """Starts a ServerBackend or ClientBackend for an environment's id."""
+
+    def serve(env_id: str, address: str = "test", paradigm: str = "ServerBackend") -> Backend:
+        code = f"import sys, ferry; ferry.{paradigm}(sys.argv[1], sys.argv[2]).run()"
+        return Backend(start("-c", code, env_id, address), address)
+
+    return serve
+
+
+class Connect(Protocol):
+    def __call__(self, env_id: str, **options: Any) -> ferry.ClientEnv | ferry.ServerEnv: ...
+
+
+@pytest.fixture(params=["ClientEnv", "ServerEnv"])
+def connect(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Connect]:
+    """Makes an adapter of either paradigm, with the backend that belongs to it in another process."""
+    made: list[ferry.ClientEnv | ferry.ServerEnv] = []
+
+    def connect(env_id: str, **options: Any) -> ferry.ClientEnv | ferry.ServerEnv:
+        address = f"test{len(made)}"
+        paradigm = {"ClientEnv": "ServerBackend", "ServerEnv": "ClientBackend"}[request.param]
+        serve(env_id, address, paradigm)
+        adapter: type[ferry.ClientEnv | ferry.ServerEnv] = getattr(ferry, request.param)
+        env = adapter(address, timeout=options.pop("timeout", PATIENCE), **options)
+        made.append(env)
+        return env
+
+    yield connect
+    for env in made:
+        env.close()
+
+
+@pytest.fixture
+def client(serve: Serve) -> Iterator[Callable[..., ferry.ClientEnv]]:
+    """Makes a ClientEnv with a ServerBackend in another process."""
+    made: list[ferry.ClientEnv] = []
+
+    def client(env_id: str = "sample_envs:Scripted", **options: Any) -> ferry.ClientEnv:
+        address = f"test{len(made)}"
+        serve(env_id, address)
+        env = ferry.ClientEnv(address, timeout=options.pop("timeout", PATIENCE), **options)
+        made.append(env)
+        return env
+
+    yield client
+    for env in made:
+        env.close()
+
+
+def newest(name: str) -> str:
+    """The id of the newest version of an environment of Gymnasium's."""
+    specs = [spec for spec in gymnasium.registry.values() if spec.name == name and spec.namespace is None]
+    return max(specs, key=lambda spec: spec.version or 0).id
+
+
+def line_of(process: subprocess.Popen[str], timeout: float = PATIENCE) -> str:
+    """The next line that a process prints; "" at its end."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], timeout)
+    assert ready, "the process prints nothing"
+    return process.stdout.readline()
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
+    """Polls for what nothing announces, such as the state of another process."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
