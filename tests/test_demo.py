@@ -1,0 +1,89 @@
+"""The demonstration: it learns, it tells, it draws, and it says what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ferry
+from ferry import demo
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("rich")
+
+
+def test_demo_balances_the_pole_and_draws_the_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "new" / "curve.png"
+    assert demo.run(["--output", str(picture)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = {key.strip(): rest for key, _, rest in (line.partition("  ") for line in lines)}
+    assert float(told["mean return"].split()[0]) >= demo.SOLVED
+    assert 0 < float(told["training"].split()[0]) <= demo.TRAINING_LIMIT_S
+    rates = [float(told[key].split()[0].replace(",", "")) for key in ("through Ferry", "in process")]
+    assert float(told["ratio"]) == pytest.approx(rates[0] / rates[1], abs=0.06)
+    assert told["learning curve"].strip() == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_demo_fails_when_the_pole_was_not_balanced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "TRAINING_LIMIT_S", 0.0)
+    assert demo.run(["--output", str(tmp_path / "curve.png")]) == 1
+    error = capsys.readouterr().err
+    assert "below 475" in error
+    assert "more than 0 s" in error
+
+
+@pytest.mark.parametrize("name", ["rich", "matplotlib"])
+def test_demo_names_the_extra_that_brings_what_is_missing(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    assert demo.run([]) == 1
+    error = capsys.readouterr().err
+    assert name in error
+    assert 'pip install "ferry-fast[demo]"' in error
+
+
+def test_demo_names_make_build_when_there_is_no_pole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "__file__", str(tmp_path / "ferry" / "demo.py"))
+    assert demo.run([]) == 1
+    assert "make build" in capsys.readouterr().err
+
+
+def test_demo_explains_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        demo.run(["--help"])
+    text = capsys.readouterr().out
+    assert "--seed" in text
+    assert "--output" in text
+
+
+def test_command_line_hands_the_options_on() -> None:
+    command = [sys.executable, "-m", "ferry", "demo", "--seed", "1", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ferry demo")
+
+
+def test_cross_entropy_finds_the_top_of_a_hill() -> None:
+    top = np.array([1.0, -2.0, 3.0, 0.5])
+    method = demo.CrossEntropy(4, np.random.default_rng(1))
+    for _ in range(60):
+        candidates = method.ask()
+        method.tell(candidates, (-((candidates - top) ** 2).sum(axis=1)).tolist())
+    assert np.abs(method.ask().mean(axis=0) - top).max() < 0.1
+
+
+def test_learning_repeats_itself_from_a_seed() -> None:
+    with ferry.launch([demo.find_pole()]) as env:
+        runs = [demo.learn(env, seed, lambda returns: None) for seed in (1, 1, 2)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
