@@ -1,0 +1,27 @@
+"""Runs a command pinned to one CPU, and takes it down when the process that started it ends.
+
+Usage: python child.py CPU PARENT_PID COMMAND ...
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Becomes the command."""
+    cpu, parent, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the process that started this one has ended")
+    os.sched_setaffinity(0, {cpu})
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""What takes a step: environments made for measuring, the ways of stepping them, and the peers beside Ferry."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from time import perf_counter_ns
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from blocks import Block
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from processes import CAgent
+
+Observation = NDArray[Any]
+Info = dict[str, Any]
+PEER_TIMEOUT_S = 20.0
+
+
+class Trivial(gym.Env[Observation, int]):
+    """CartPole's spaces and no physics: the observation is (steps in the episode, last action, 0, 0), the reward 1.
+
+    Args:
+        cpu: Where the process shall run that makes it.
+    """
+
+    observation_space = Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = Discrete(2)
+
+    def __init__(self, cpu: int | None = None) -> None:
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Begins an episode."""
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Counts."""
+        self._steps += 1
+        return np.array((self._steps, action, 0, 0), np.float32), 1.0, False, False, {}
+
+
+class Empty(gym.Env[Observation, int]):
+    """The least that an in-process Env can do and still return a fresh observation."""
+
+    observation_space = Trivial.observation_space
+    action_space = Trivial.action_space
+
+    def __init__(self) -> None:
+        self._observation = np.zeros(4, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Returns zeros."""
+        return self._observation.copy(), {}
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Returns zeros."""
+        return self._observation.copy(), 1.0, False, False, {}
+
+
+gym.register("FerryBench/Empty-v0", Empty, disable_env_checker=True, order_enforce=False)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Actions to replay from a seed, and what must come out of them."""
+
+    seed: int
+    actions: list[int]
+    last_observation: Observation
+    last_reward: float
+    total: float
+
+    def check(self, observation: Observation, reward: float, over: bool) -> None:
+        """Raises if the last step of a replay was not what it must be."""
+        if over or reward != self.last_reward or not np.array_equal(observation, self.last_observation):
+            raise AssertionError(
+                f"a replay went astray: {observation}, reward {reward}, over {over}; "
+                f"expected {self.last_observation}, {self.last_reward}, False"
+            )
+
+
+def balance(env: gym.Env[Any, Any], steps: int, seed: int = 1) -> Episode:
+    """Records an episode of a pole that does not fall, with a hand-made controller."""
+    observation, _ = env.reset(seed=seed)
+    actions: list[int] = []
+    total = 0.0
+    for _ in range(steps):
+        x, x_dot, theta, theta_dot = map(float, observation)
+        actions.append(int(0.05 * x + 0.1 * x_dot + theta + 0.3 * theta_dot > 0))
+        observation, reward, terminated, truncated, _ = env.step(actions[-1])
+        total += float(reward)
+        if terminated or truncated:
+            raise AssertionError(f"the pole fell after {len(actions)} steps")
+    return Episode(seed, actions, np.array(observation), 1.0, total)
+
+
+def trivial_episode(steps: int) -> Episode:
+    """What :class:`Trivial` must answer to alternating actions."""
+    actions = [i % 2 for i in range(steps)]
+    return Episode(1, actions, np.array((steps, actions[-1], 0, 0), np.float32), 1.0, float(steps))
+
+
+def stepping(env: gym.Env[Any, Any], episode: Episode) -> Block:
+    """Replays the episode as a training loop would: the last observation is held until the next one is there."""
+
+    def block() -> float:
+        env.reset(seed=episode.seed)
+        step, actions = env.step, episode.actions
+        start = perf_counter_ns()
+        for action in actions:
+            observation, reward, terminated, truncated, _ = step(action)
+        elapsed_ns = perf_counter_ns() - start
+        episode.check(observation, float(reward), terminated or truncated)
+        return elapsed_ns / len(actions)
+
+    return block
+
+
+def single_steps(env: gym.Env[Any, Any], episode: Episode, repeats: int) -> NDArray[np.float64]:
+    """Times every step by itself, in nanoseconds; a reading of the clock is part of each."""
+    samples: list[int] = []
+    for _ in range(repeats):
+        env.reset(seed=episode.seed)
+        for action in episode.actions:
+            start = perf_counter_ns()
+            observation, reward, terminated, truncated, _ = env.step(action)
+            samples.append(perf_counter_ns() - start)
+        episode.check(observation, float(reward), terminated or truncated)
+    return np.array(samples, np.float64)
+
+
+def replaying(agent: CAgent, episode: Episode) -> Block:
+    """Has an agent written in C replay the episode."""
+
+    def block() -> float:
+        elapsed_ns, total = agent.replay(episode.seed, episode.actions)
+        if total != episode.total:
+            raise AssertionError(f"a replay in C returned {total}, not {episode.total}")
+        return elapsed_ns / len(episode.actions)
+
+    return block
+
+
+def copying(size_bytes: int, repeats: int) -> Block:
+    """The warm memcpy that a fresh observation is compared with."""
+    source, target = np.zeros(size_bytes, np.uint8), np.ones(size_bytes, np.uint8)
+
+    def block() -> float:
+        start = perf_counter_ns()
+        for _ in range(repeats):
+            np.copyto(target, source)
+        elapsed_ns = perf_counter_ns() - start
+        if target.any():
+            raise AssertionError("the copy differs")
+        return elapsed_ns / repeats
+
+    return block
+
+
+def _serve_pipe(pipe: Connection, cpu: int) -> None:
+    env = Trivial(cpu)
+    try:
+        while (request := pipe.recv()) is not None:
+            pipe.send(env.reset(seed=request[1]) if request[0] == "reset" else env.step(request[1]))
+    except EOFError:
+        pass  # the other side has gone
+
+
+class PipeEnv(gym.Env[Observation, int]):
+    """:class:`Trivial` behind ``multiprocessing.Pipe`` with pickle: what one writes without a library.
+
+    Args:
+        cpu: Where the env's process runs.
+    """
+
+    observation_space = Trivial.observation_space
+    action_space = Trivial.action_space
+
+    def __init__(self, cpu: int) -> None:
+        context = mp.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve_pipe, args=(theirs, cpu), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _ask(self, *request: Any) -> Any:
+        self._pipe.send(request)
+        return self._pipe.recv()
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Begins an episode."""
+        return self._ask("reset", seed)  # type: ignore[no-any-return]
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Steps the other process."""
+        return self._ask("step", action)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Ends the other process."""
+        if self._process.is_alive():
+            self._pipe.send(None)
+            self._process.join(PEER_TIMEOUT_S)
+        self._pipe.close()
+
+
+class Vector1(gym.Env[Observation, int]):
+    """One :class:`Trivial` in Gymnasium's ``AsyncVectorEnv`` (shared memory for observations), stepped as a single env.
+
+    Args:
+        cpu: Where the env's process runs.
+    """
+
+    observation_space = Trivial.observation_space
+    action_space = Trivial.action_space
+
+    def __init__(self, cpu: int) -> None:
+        self._envs = gym.vector.AsyncVectorEnv([partial(Trivial, cpu)], context="spawn")
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Begins an episode."""
+        observations, info = self._envs.reset(seed=seed)
+        return observations[0], info
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Steps the other process."""
+        observations, rewards, terminated, truncated, info = self._envs.step(np.array([action]))
+        return observations[0], rewards[0], terminated[0], truncated[0], info
+
+    def close(self) -> None:
+        """Ends the other process."""
+        self._envs.close()

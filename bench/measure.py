@@ -1,0 +1,483 @@
+"""The questions, one function each: it measures, judges the promises that concern it, and returns a ``Section``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ferry
+import gymnasium as gym
+import numpy as np
+from blocks import Block, Times, alternate, quantiles
+from contenders import (
+    PEER_TIMEOUT_S,
+    Episode,
+    PipeEnv,
+    Vector1,
+    balance,
+    copying,
+    replaying,
+    single_steps,
+    stepping,
+    trivial_episode,
+)
+from processes import BENCH, BUILD, CAgent, Child, environment
+from report import Promise, Section, Table, number
+
+C_TIMEOUT_S = 200.0
+POLE, PIXEL, GAME = (str(BUILD / "examples" / name) for name in ("pole", "pixel", "gameloop"))
+BACKEND = [sys.executable, str(BENCH / "backend.py")]
+POLE_STEPS = 400
+IMAGES = {"28 KiB": (84, 84, 4), "6 MB": (1080, 1920, 3)}
+
+
+@dataclass
+class Bench:
+    """How to measure.
+
+    Attributes:
+        cpus: Of the agent and of the env.
+        quick: Whether to be done within a minute, at the price of less certain figures.
+        directory: Where addresses lie.
+        on_progress: Called now and then, never inside a block.
+    """
+
+    cpus: tuple[int, int]
+    quick: bool
+    directory: Path
+    on_progress: Callable[[], None] = lambda: None
+    _names: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
+
+    def rounds(self, full: int, quick: int) -> int:
+        """The number of rounds for this run."""
+        return quick if self.quick else full
+
+    def address(self) -> str:
+        """A new one."""
+        return str(self.directory / f"address-{next(self._names)}")
+
+    def alternate(self, contenders: dict[str, Block], rounds: int) -> Times:
+        """Alternating blocks, with the progress shown between rounds."""
+        return alternate(contenders, rounds, self.on_progress)
+
+
+def run_c(program: str, *arguments: object, wait: str = "adaptive") -> dict[str, Any]:
+    """Runs one of the C benchmarks and returns what it says."""
+    command = [str(BUILD / "bench" / program), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=environment(FERRY_WAIT=wait), capture_output=True, text=True, timeout=C_TIMEOUT_S
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def waiting(mode: str) -> Iterator[None]:
+    """Sets FERRY_WAIT for what is opened inside."""
+    before = os.environ.get("FERRY_WAIT")
+    os.environ["FERRY_WAIT"] = mode
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["FERRY_WAIT"]
+        else:
+            os.environ["FERRY_WAIT"] = before
+
+
+class Scene:
+    """Environments and agents of one comparison; all end with the context.
+
+    Args:
+        bench: How to measure.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def env(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        """Keeps an env until the end."""
+        self._stack.callback(env.close)
+        return env
+
+    def ferry(
+        self, command: list[str], *, serve: bool = True, wait: str = "adaptive", cpu: int | None = None, **options: Any
+    ) -> gym.Env[Any, Any]:
+        """An adapter to a new environment process.
+
+        Args:
+            command: Runs the environment.
+            serve: Whether it serves (and the adapter is a ClientEnv) or connects (to a ServerEnv).
+            wait: How both sides wait.
+            cpu: Where it runs; the env's CPU by default.
+            options: For ``gym.make``.
+        """
+        address = self._bench.address()
+        role, env_id = ("serve", "ferry/Client-v0") if serve else ("connect", "ferry/Server-v0")
+        self._child(command, role, address, wait, cpu)
+        with waiting(wait):
+            return self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
+
+    def c_agent(self, command: list[str], *, serve: bool = True, wait: str = "adaptive") -> CAgent:
+        """An agent written in C, connected to a new environment process."""
+        address = self._bench.address()
+        self._child(command, "serve" if serve else "connect", address, wait, None)
+        agent = CAgent(f"{'connect' if serve else 'serve'}:{address}", self._bench.cpus[0])
+        self._stack.enter_context(agent)
+        agent.wait_ready()
+        return agent
+
+    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
+        variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
+        self._stack.enter_context(Child(command, self._bench.cpus[1] if cpu is None else cpu, variables))
+
+
+def floor(bench: Bench) -> Section:
+    """The floors by themselves."""
+    a, b = bench.cpus
+    found = run_c(
+        "floor", "--cpus", f"{a},{b}", "--blocks", bench.rounds(101, 21), "--trips", bench.rounds(10000, 4000)
+    )
+    rows = []
+    for kind, label in (("spin", "two processes that spin"), ("futex", "two processes that sleep on a futex")):
+        trip = found[kind]
+        singles = [number(trip["single_ns"][q], "ns") for q in ("p50", "p99", "p99.9")]
+        rows.append([label, number(trip["ns"], "ns"), *singles])
+    copies = [[f"{int(size):,} bytes", number(ns, "ns")] for size, ns in found["memcpy_ns"].items()]
+    return Section(
+        "floor",
+        "What do this machine and this kernel allow?",
+        [
+            Table("A bare round trip, 64 bytes each way", ["", "block median", "p50", "p99", "p99.9"], rows),
+            Table("A warm memcpy", ["", "time"], copies),
+        ],
+        data=found,
+    )
+
+
+def roundtrip(bench: Bench) -> Section:
+    """C round trips in each wait mode, against the floor."""
+    a, b = bench.cpus
+    pairs, blocks = bench.rounds(7, 2), 101
+    runs = {
+        "spin": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks, wait="spin"),
+        "adaptive": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks),
+        "block": run_c(
+            "roundtrip",
+            "--cpus",
+            f"{a},{b}",
+            "--pairs",
+            bench.rounds(5, 2),
+            "--blocks",
+            blocks,
+            "--trips",
+            100,
+            wait="block",
+        ),
+        "one CPU": run_c(
+            "roundtrip", "--cpus", f"{b},{b}", "--pairs", bench.rounds(3, 1), "--blocks", blocks, "--trips", 500
+        ),
+    }
+    rows = []
+    for mode, found in runs.items():
+        trip = found["ferry"]
+        singles = [number(trip["single_ns"][q], "ns") for q in ("p50", "p99", "p99.9")]
+        rows.append(
+            [
+                f"{found['wait']}{', both on one CPU' if mode == 'one CPU' else ''}",
+                f"{found['floor_wait']}: {number(found['floor']['ns'], 'ns')}",
+                number(trip["ns"], "ns"),
+                f"{trip['ratio']:.3f}",
+                number(trip["difference_ns"], "ns"),
+                f"{found['control']['ratio']:.3f}",
+                *singles,
+            ]
+        )
+    spin, block = runs["spin"], runs["block"]
+    return Section(
+        "round trip",
+        "How much more does a turn through Ferry cost in C than the bare exchange of its bytes, 64 each way? (The "
+        "control is the floor against itself: the error of the method. p50, p99 and p99.9 are of round trips timed one "
+        "by one, with the clock in them.)",
+        [
+            Table(
+                "C agent, C env",
+                ["FERRY_WAIT", "floor", "Ferry", "ratio", "difference", "control", "p50", "p99", "p99.9"],
+                rows,
+            )
+        ],
+        [
+            Promise(
+                "C round trip over the bare spin (1.10 x, or 25 ns where that is more)",
+                spin["ferry"]["ratio"],
+                max(1.10, 1 + 25 / spin["floor"]["ns"]),
+                "x",
+            ),
+            Promise("sleeping round trip over the bare futex", block["ferry"]["ratio"], 1.10, "x"),
+            Promise("C step, both sides on one CPU, adaptive", runs["one CPU"]["ferry"]["ns"] / 1e3, 15, "us"),
+        ],
+        runs,
+    )
+
+
+def poles(bench: Bench) -> Section:
+    """Sixteen processes, one agent."""
+    runs = {n: run_c("play", "--count", n, "--seconds", bench.rounds(4, 1), "--", POLE) for n in (1, 4, 16)}
+    rows = [[str(n), number(run["steps_per_s"], ""), number(run["us_per_step"], "us")] for n, run in runs.items()]
+    return Section(
+        "many processes",
+        "How many steps a second does one agent get out of several C poles, each a process of its own?",
+        [
+            Table(
+                "C agent, turn by turn: sends to each, then waits for each",
+                ["poles", "steps a second", "time a step"],
+                rows,
+            )
+        ],
+        [Promise("16 C poles, one agent: steps a second in all", runs[16]["steps_per_s"], 200_000, "", at_least=True)],
+        {str(n): run for n, run in runs.items()},
+    )
+
+
+def game(bench: Bench) -> Section:
+    """The price of waiting for a game that ticks 60 times a second."""
+    seconds = bench.rounds(6, 2)
+    c = run_c("play", "--count", 1, "--seconds", seconds, "--", GAME)
+    with Scene(bench) as scene:
+        env = scene.ferry([GAME])
+        env.reset(seed=1)
+        steps, over = 0, False
+        wall, cpu = time.perf_counter(), time.thread_time()
+        while time.perf_counter() - wall < seconds:
+            if over:
+                env.reset()
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            over = terminated or truncated
+            steps += 1
+        cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
+    python = {"steps": steps, "steps_per_s": steps / wall, "agent_cpu_share": cpu / wall}
+    rows = [
+        [label, number(run["steps_per_s"], ""), number(100 * run["agent_cpu_share"], "%")]
+        for label, run in (("C agent", c), ("Python agent", python))
+    ]
+    return Section(
+        "waiting for a game",
+        "How much of a CPU does an agent use up while it waits for a game that ticks 60 times a second?",
+        [Table("examples/c/gameloop at 60 Hz", ["", "steps a second", "CPU of the agent"], rows)],
+        [
+            Promise("waiting on a 60 Hz game, C agent", 100 * c["agent_cpu_share"], 2, "% of a CPU"),
+            Promise("waiting on a 60 Hz game, Python agent", 100 * python["agent_cpu_share"], 2, "% of a CPU"),
+        ],
+        {"c": c, "python": python},
+    )
+
+
+def steps(bench: Bench) -> Section:
+    """ClientEnv.step on the C pole against the sum of its parts, CartPole in process, and ServerEnv."""
+    with Scene(bench) as scene:
+        client, server = scene.ferry([POLE]), scene.ferry([POLE], serve=False)
+        narrow = scene.ferry([POLE], cpu=bench.cpus[0])
+        agent = scene.c_agent([POLE])
+        cartpole, empty = scene.env(gym.make("CartPole-v1")), scene.env(gym.make("FerryBench/Empty-v0"))
+        pole = balance(client, POLE_STEPS)
+        nothing = Episode(1, pole.actions, np.zeros(4, np.float32), 1.0, pole.total)
+        times = bench.alternate(
+            {
+                "client": stepping(client, pole),
+                "server": stepping(server, pole),
+                "c": replaying(agent, pole),
+                "empty": stepping(empty, nothing),
+                "cartpole": stepping(cartpole, balance(cartpole, POLE_STEPS)),
+                "one cpu": stepping(narrow, pole),
+            },
+            bench.rounds(301, 101),
+        )
+        singles = quantiles(single_steps(client, pole, bench.rounds(200, 20)))
+    own_ns = float(np.median(times["client"] - times["c"] - times["empty"]))
+    faster = float(np.median(times["cartpole"] / times["client"]))
+    server = float(np.median(times["server"] / times["client"]))
+    labels = {
+        "client": "ClientEnv.step, C pole",
+        "server": "ServerEnv.step, C pole",
+        "c": "C agent, C pole",
+        "empty": "empty Env in process, fresh array",
+        "cartpole": "CartPole-v1 in process",
+        "one cpu": "ClientEnv.step, C pole, both on one CPU",
+    }
+    medians = {name: float(np.median(t)) for name, t in times.items()}
+    rows = [[labels[name], number(medians[name], "ns"), number(1e9 / medians[name], "")] for name in labels]
+    return Section(
+        "Python step",
+        "What does ClientEnv.step add to the C round trip and to what an Env costs anyway? (All Envs through gym.make, "
+        "with fresh observations.)",
+        [
+            Table("A step of the pole", ["", "time a step", "steps a second"], rows),
+            Table(
+                "ClientEnv.step timed one by one, with the clock in it",
+                ["", *singles],
+                [["C pole", *(number(ns, "ns") for ns in singles.values())]],
+            ),
+        ],
+        [
+            Promise("ClientEnv.step over C round trip + empty Env", own_ns / 1e3, 0.4, "us"),
+            Promise("ClientEnv.step on the C pole: times as fast as CartPole-v1", faster, 10, "x", at_least=True),
+            Promise("ServerEnv.step over ClientEnv.step", server, 1.05, "x"),
+            Promise("Python step, both sides on one CPU, adaptive", medians["one cpu"] / 1e3, 15, "us"),
+        ],
+        {"ns": medians, "own_ns": own_ns, "cartpole_ratio": faster, "server_ratio": server, "single_ns": singles},
+    )
+
+
+def table(bench: Bench) -> Section:
+    """{C, Python} env x {C, Python} agent x {ClientEnv, ServerEnv}, and the peers."""
+    rounds, few = bench.rounds(151, 51), 40
+    envs = {"C": [POLE], "Python": BACKEND}
+    with Scene(bench) as scene:
+        episodes = {"C": balance(scene.ferry([POLE]), POLE_STEPS), "Python": trivial_episode(POLE_STEPS)}
+        cells: dict[str, Block] = {}
+        for language, command in envs.items():
+            for serve in (True, False):
+                paradigm = "ClientEnv" if serve else "ServerEnv"
+                episode = episodes[language]
+                cells[f"{language} {paradigm} C"] = replaying(scene.c_agent(command, serve=serve), episode)
+                cells[f"{language} {paradigm} Python"] = stepping(scene.ferry(command, serve=serve), episode)
+        times = bench.alternate(cells, rounds)
+        short = trivial_episode(few)
+        peers = bench.alternate(
+            {
+                "ferry": stepping(scene.ferry(BACKEND), short),
+                "ferry, block": stepping(scene.ferry(BACKEND, wait="block"), short),
+                "pipe": stepping(scene.env(PipeEnv(bench.cpus[1])), short),
+                "vector": stepping(scene.env(Vector1(bench.cpus[1])), short),
+            },
+            rounds,
+        )
+    rows = []
+    for language in envs:
+        for paradigm in ("ClientEnv", "ServerEnv"):
+            figures = [times[f"{language} {paradigm} {agent}"] for agent in ("C", "Python")]
+            rows.append([f"{language} env, {paradigm}", *(number(np.median(t), "ns") for t in figures)])
+    labels = {
+        "ferry": "Ferry, adaptive",
+        "ferry, block": "Ferry, FERRY_WAIT=block: sleeps like the two below",
+        "pipe": "multiprocessing.Pipe and pickle",
+        "vector": "gymnasium AsyncVectorEnv, one env",
+    }
+    against = [
+        [
+            labels[name],
+            number(np.median(peers[name]) / 1e3, "us"),
+            f"{np.median(peers[name] / peers['ferry, block']):.2f}",
+        ]
+        for name in labels
+    ]
+    return Section(
+        "all combinations",
+        "How long does a step take, whoever is written in whatever and whoever listens? (C env: the pole. Python env: "
+        "CartPole's spaces, no physics. With ClientEnv the env listens, with ServerEnv the agent; a C agent has the "
+        "same two roles.)",
+        [
+            Table("Time a step", ["", "C agent", "Python agent"], rows),
+            Table("Python agent, Python env: beside its peers", ["", "time a step", "to Ferry sleeping"], against),
+        ],
+        data={
+            "ns": {name: float(np.median(t)) for name, t in times.items()},
+            "peers_ns": {name: float(np.median(t)) for name, t in peers.items()},
+        },
+    )
+
+
+def images(bench: Bench) -> Section:
+    """Large observations, as views and as fresh arrays."""
+    rounds, steps_a_block = bench.rounds(151, 51), 40
+    with Scene(bench) as scene:
+        contenders: dict[str, Block] = {}
+        for name, (height, width, channels) in IMAGES.items():
+            command = [PIXEL, "--height", str(height), "--width", str(width), "--channels", str(channels)]
+            last = np.zeros((height * width, channels), np.uint8)
+            last[steps_a_block * 7919 % (height * width)] = 255
+            actions = [i % 2 for i in range(steps_a_block)]
+            last = last.reshape(height, width, channels)
+            episode = Episode(1, actions, last, float(steps_a_block), sum(range(steps_a_block + 1)))
+            contenders[f"{name} view"] = stepping(scene.ferry(command, copy=False), episode)
+            contenders[f"{name} fresh"] = stepping(scene.ferry(command), episode)
+            contenders[f"{name} copyto"] = copying(height * width * channels, steps_a_block)
+        contenders["call"] = copying(1, steps_a_block)
+        times = bench.alternate(contenders, rounds)
+    for name in IMAGES:
+        times[f"{name} memcpy"] = times[f"{name} copyto"] - times["call"]
+    medians = {name: float(np.median(t)) for name, t in times.items()}
+    costs = {n: float(np.median((times[f"{n} fresh"] - times[f"{n} view"]) / times[f"{n} memcpy"])) for n in IMAGES}
+    views = float(np.median(times["6 MB view"] / times["28 KiB view"]))
+    rows = [
+        [
+            name,
+            *(number(medians[f"{name} {kind}"] / 1e3, "us") for kind in ("view", "fresh", "memcpy")),
+            f"{costs[name]:.2f}",
+        ]
+        for name in IMAGES
+    ]
+    return Section(
+        "images",
+        "What does the size of an observation cost? (The C env lights one pixel a step. Cost of a fresh array: step "
+        "with a fresh array minus step with copy=False.)",
+        [
+            Table(
+                "Python agent, ClientEnv",
+                ["", "copy=False", "fresh array", "warm memcpy", "cost of fresh / memcpy"],
+                rows,
+            )
+        ],
+        [
+            Promise("step of 6 MB with copy=False over a step of 28 KiB", views, 1.5, "x"),
+            *(Promise(f"fresh array of {name} over a warm memcpy", costs[name], 1.3, "x") for name in IMAGES),
+        ],
+        {"ns": medians, "fresh_over_memcpy": costs, "view_ratio": views},
+    )
+
+
+def functions(bench: Bench) -> Section:
+    """step, reset and connect by pytest-benchmark."""
+    with tempfile.TemporaryDirectory(dir=bench.directory) as directory:
+        result = Path(directory) / "result.json"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(BENCH / "test_python.py")]
+        command += [f"--benchmark-json={result}", f"--benchmark-max-time={0.3 if bench.quick else 1}"]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=C_TIMEOUT_S)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        found = json.loads(result.read_text())["benchmarks"]
+    stats = {entry["name"].removeprefix("test_"): entry["stats"] for entry in found}
+    rows = [
+        [name, *(number(1e6 * stat[key], "us") for key in ("median", "iqr", "min")), f"{stat['rounds']:,}"]
+        for name, stat in stats.items()
+    ]
+    keep = ("min", "median", "mean", "stddev", "iqr", "rounds", "iterations")
+    return Section(
+        "functions",
+        "What do the calls of the Python surface take? (pytest-benchmark, C pole, unpinned.)",
+        [Table("bench/test_python.py", ["", "median", "IQR", "fastest", "rounds"], rows)],
+        data={name: {key: stat[key] for key in keep} for name, stat in stats.items()},
+    )
+
+
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    f.__name__: f for f in (floor, roundtrip, poles, game, steps, table, images, functions)
+}
+VERSION = ferry.__version__

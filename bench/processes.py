@@ -1,0 +1,101 @@
+"""The processes at the other end of a benchmark: environments, and agents written in C."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+BENCH = Path(__file__).resolve().parent
+BUILD = BENCH.parent / "build"
+END_TIMEOUT_S = 5.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without anything that would steer Ferry, plus ``variables``."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("FERRY_")} | variables
+
+
+class Child:
+    """A process that is pinned to a CPU, dies with this one, and is reaped on leaving the context.
+
+    Args:
+        command: What to run.
+        cpu: Where.
+        variables: Added to its environment.
+        pipes: Whether its standard input and output are pipes.
+    """
+
+    def __init__(
+        self, command: Sequence[str], cpu: int, variables: Mapping[str, str] | None = None, *, pipes: bool = False
+    ) -> None:
+        stream = subprocess.PIPE if pipes else None
+        self.command = list(command)
+        self.process = subprocess.Popen(
+            [sys.executable, str(BENCH / "child.py"), str(cpu), str(os.getpid()), *command],
+            env=environment(**(variables or {})),
+            stdin=stream or subprocess.DEVNULL,
+            stdout=stream,
+            text=True,
+        )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.terminate()
+        try:
+            self.process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+class CAgent(Child):
+    """An agent written in C (``bench/c/agent.c``) that replays episodes on request.
+
+    Args:
+        address: Where it connects, or serves if the address says so.
+        cpu: Where it runs.
+    """
+
+    def __init__(self, address: str, cpu: int) -> None:
+        super().__init__([str(BUILD / "bench" / "agent"), address], cpu, pipes=True)
+
+    def wait_ready(self) -> None:
+        """Returns once it is connected."""
+        if self._read() != "ready":
+            raise RuntimeError(f"{self.command} did not get ready")
+
+    def replay(self, seed: int, actions: Sequence[int]) -> tuple[float, float]:
+        """Plays one episode.
+
+        Returns:
+            Nanoseconds that its steps took together, and the sum of their rewards.
+        """
+        stdin = self._pipe(self.process.stdin)
+        stdin.write(f"{seed} {''.join(map(str, actions))}\n")
+        stdin.flush()
+        elapsed_ns, total = self._read().split()
+        return float(elapsed_ns), float(total)
+
+    def _read(self) -> str:
+        line = self._pipe(self.process.stdout).readline()
+        if not line:
+            raise RuntimeError(f"{self.command} ended with code {self.process.wait(END_TIMEOUT_S)}")
+        return line.strip()
+
+    @staticmethod
+    def _pipe(stream: IO[str] | None) -> IO[str]:
+        assert stream is not None
+        return stream

@@ -1,0 +1,173 @@
+"""What a run of the benchmarks says, and how it is shown: on the terminal, as JSON, as Markdown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+ROOT = Path(__file__).resolve().parent.parent
+METHOD = """\
+Absolute times drift with the machine, by a factor of four within one run on some virtual machines. Ratios hardly do:
+contenders run in alternating blocks in the same processes, and each ratio is the median over the rounds. The floor is
+what an expert would write by hand for just that exchange (`bench/c/floor.h`). Everything that moves is verified. How it
+is done: [bench/README.md](../bench/README.md)."""
+PACKAGES = ("ferry-fast", "numpy", "gymnasium", "msgpack")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Something that is claimed of Ferry, and what was measured.
+
+    Attributes:
+        text: The claim.
+        figure: What was measured.
+        bar: What it must not exceed, or must reach.
+        unit: Of both.
+        at_least: Whether the figure must reach the bar.
+    """
+
+    text: str
+    figure: float
+    bar: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise is kept."""
+        return self.figure >= self.bar if self.at_least else self.figure <= self.bar
+
+    def cells(self) -> list[str]:
+        """The row in a table of promises."""
+        relation = "at least" if self.at_least else "at most"
+        bar = f"{relation} {number(self.bar, self.unit)}"
+        return [self.text, bar, number(self.figure, self.unit), "yes" if self.holds else "NO"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below column headings; all but the first column are numbers."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def rich(self) -> RichTable:
+        """For the terminal."""
+        table = RichTable(title=self.title, title_justify="left")
+        for i, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if i else "left")
+        for row in self.rows:
+            table.add_row(*row, style="bold red" if row[-1] == "NO" else None)
+        return table
+
+    def markdown(self) -> str:
+        """For a page."""
+        lines = [self.columns, ["---"] + ["---:"] * (len(self.columns) - 1), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+@dataclass
+class Section:
+    """One question and its answer."""
+
+    name: str
+    question: str
+    tables: list[Table] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def number(value: float, unit: str) -> str:
+    """A figure as people read it: three significant digits or so, with its unit."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}".rstrip()
+
+
+def promise_table(sections: list[Section]) -> Table:
+    """All promises of a run."""
+    rows = [promise.cells() for section in sections for promise in section.promises]
+    return Table("Promises", ["promise", "bar", "measured", "holds"], rows)
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def machine(cpus: tuple[int, int]) -> dict[str, Any]:
+    """Where and with what a run takes place."""
+    return {
+        "cpu": _cpu_model(),
+        "cpus_online": os.cpu_count(),
+        "virtual": "hypervisor" in Path("/proc/cpuinfo").read_text(),
+        "pinned": {"agent": cpus[0], "env": cpus[1]},
+        "kernel": platform.release(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "compiler": _output(os.environ.get("CC", "cc"), "--version").splitlines()[0],
+        "packages": {package: _version(package) for package in PACKAGES},
+        "revision": _output("git", "describe", "--always", "--dirty"),
+        "command": " ".join(sys.argv),
+        "load": os.getloadavg(),
+    }
+
+
+def show(console: Console, sections: list[Section]) -> None:
+    """Prints every table, the promises last."""
+    for section in sections:
+        console.print(f"\n[bold]{section.name}[/]: {section.question}")
+        for table in section.tables:
+            console.print(table.rich())
+    if any(section.promises for section in sections):
+        console.print()
+        console.print(promise_table(sections).rich())
+
+
+def page(about: dict[str, Any], sections: list[Section]) -> str:
+    """docs/performance.md."""
+    setting = about["machine"]
+    kind = "virtual machine" if setting["virtual"] else "machine"
+    pinned = setting["pinned"]
+    packages = ", ".join(f"{name} {version}" for name, version in setting["packages"].items())
+    parts = [
+        "# Performance",
+        "Written by `python bench/run.py --page docs/performance.md`; no figure was typed in.",
+        f"Measured on {about['started'][:10]}: {setting['cpu']}, a {kind} with {setting['cpus_online']} CPUs, "
+        f"Linux {setting['kernel']}, Python {setting['python']}, {packages}. The agent was pinned to CPU "
+        f"{pinned['agent']}, the env to CPU {pinned['env']}, unless a row says otherwise.",
+        METHOD,
+        "## Promises",
+        promise_table(sections).markdown(),
+    ]
+    for section in sections:
+        if section.tables:
+            parts += [f"## {section.name.capitalize()}", section.question]
+            for table in section.tables:
+                parts += [f"**{table.title}**", table.markdown()]
+    return "\n\n".join(parts) + "\n"
