@@ -12,9 +12,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from blocks import Block
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
+
+from blocks import Block
 from processes import CAgent
 
 Observation = NDArray[Any]

@@ -162,7 +162,8 @@ def measure(times: int, seed: int) -> list[dict[str, Any]]:
                     "p99_ms": float(np.percentile(latency, 99)),
                     "max_ms": float(latency.max()),
                     "descriptors_left": descriptors() - before,
-                    "files_left": [p.name for p in left if not p.is_socket()] + sorted({*os.listdir("/dev/shm")} - memory),
+                    "files_left": [p.name for p in left if not p.is_socket()]
+                    + sorted({*os.listdir("/dev/shm")} - memory),
                 }
             )
     return rows

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ferry
 import gymnasium as gym
 import numpy as np
+
+import ferry
 from blocks import Block, Times, alternate, quantiles
 from contenders import (
     PEER_TIMEOUT_S,
@@ -109,7 +110,7 @@ class Scene:
     def __enter__(self) -> Scene:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)
 
     def env(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ferry
 import gymnasium as gym
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import ferry
 from contenders import PEER_TIMEOUT_S
 from processes import BUILD, Child
-from pytest_benchmark.fixture import BenchmarkFixture
 
 Env = gym.Env[Any, Any]
 

@@ -44,7 +44,8 @@ int ferry__address_parse(const char *text, int serve, ferry__address *out, ferry
     if (strncmp(text, "serve:", 6) == 0) where += 6, out->serve = 1;
     else if (strncmp(text, "connect:", 8) == 0) where += 8, out->serve = 0, explicit_connect = 1;
     if (strncmp(where, "tcp:", 4) == 0 || strncmp(where, "tls:", 4) == 0)
-        return ferry__fail(why, FERRY_EUNSUPPORTED, "the address '%s' is on another machine; this build joins processes of one machine", text);
+        return ferry__fail(why, FERRY_EUNSUPPORTED, "the address '%s' is on another machine; this build joins processes of one machine",
+                           text);
     if (strncmp(where, "fd:", 3) == 0) {
         out->place = FERRY__INHERITED;
         out->serve = 0;
@@ -66,10 +67,11 @@ int ferry__address_parse(const char *text, int serve, ferry__address *out, ferry
     }
     out->place = out->text[0] == '/' ? FERRY__PATH : FERRY__NAME;
     if (out->place == FERRY__NAME && !ferry__is_name(out->text))
-        return ferry__fail(why, FERRY_EINVAL,
-                           "'%s' is not a valid address: a name has 1 to %d of the characters A-Z a-z 0-9 . _ - and begins with a letter or digit; "
-                           "a path is absolute; roles are written serve:NAME and connect:NAME",
-                           text, FERRY__MAX_NAME);
+        return ferry__fail(
+            why, FERRY_EINVAL,
+            "'%s' is not a valid address: a name has 1 to %d of the characters A-Z a-z 0-9 . _ - and begins with a letter or digit; "
+            "a path is absolute; roles are written serve:NAME and connect:NAME",
+            text, FERRY__MAX_NAME);
     return 0;
 }
 

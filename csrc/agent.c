@@ -47,7 +47,8 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     ferry__agent_forget(agent);
     if (ferry__region_adopt(memory, bytes, agent->channel.max_bytes, &agent->region, why) < 0) return why->code;
     base = agent->region->base;
-    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 || ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
+    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 ||
+        ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
         ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 ||
         ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
@@ -78,7 +79,8 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
     if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_agent_open needs a place for the handle");
     *out = NULL;
     if (desc == NULL || desc->struct_size != sizeof *desc)
-        return ferry__fail(why, FERRY_EINVAL, "set ferry_agent_desc.struct_size to sizeof(ferry_agent_desc); are header and library of one version?");
+        return ferry__fail(why, FERRY_EINVAL,
+                           "set ferry_agent_desc.struct_size to sizeof(ferry_agent_desc); are header and library of one version?");
     agent = (ferry_agent *)calloc(1, sizeof *agent);
     if (agent == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     agent->outbox.memory = FERRY__NO_OS;
@@ -131,7 +133,8 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
     else if (channel->why.code != 0) *why = channel->why;
     else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
     else if (!agent->owed)
-        ferry__fail(why, 0, "the environment (pid %u) at '%s' has answered turn %llu and waits for the next", channel->peer_pid, text, number);
+        ferry__fail(why, 0, "the environment (pid %u) at '%s' has answered turn %llu and waits for the next", channel->peer_pid, text,
+                    number);
     else
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has held the turn for %.1f s, at turn %llu (a %s)", channel->peer_pid, text,
                     agent->owed_ns == 0 ? 0.0 : (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9, number,
@@ -158,11 +161,14 @@ int ferry_agent_send(ferry_agent *agent) {
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     why->code = 0;
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
-    if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
+    if (agent->owed)
+        return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
     if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET) || turn->number != agent->number + 1)
-        return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first", turn->kind);
+        return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first",
+                           turn->kind);
     if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
-        ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0) return why->code;
+        ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0)
+        return why->code;
     if (turn->kind == FERRY_RESET) memcpy((char *)slot + agent->spec.group.seed_offset, &agent->seed, sizeof agent->seed);
     slot->kind = (uint16_t)turn->kind;
     slot->number = ++agent->number;
@@ -179,11 +185,13 @@ static int ferry__agent_take(ferry_agent *agent) {
     ferry_turn *answer = &agent->turns.turn[which];
     ferry__copy_in(&head, agent->in[which], sizeof head);
     if (head.number != agent->number || head.kind != agent->request.kind)
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
-                                   agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
+        return ferry__channel_lose(
+            &agent->channel, FERRY_ECORRUPT,
+            "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
+            agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
     if (!ferry__inbox_is_idle(&agent->inbox, &head, &answer->blob) &&
-        ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob, &answer->blob) < 0)
+        ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob,
+                          &answer->blob) < 0)
         return agent->channel.lost;
     answer->kind = head.kind, answer->number = head.number;
     return 1;

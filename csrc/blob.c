@@ -30,7 +30,8 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
     if (head->blob_format == FERRY_NONE) return 0;
     if (head->blob_format > FERRY_TEXT || head->blob_where > FERRY__WHERE_DESCRIPTOR ||
         (head->blob_where == FERRY__WHERE_SLOT && head->blob_bytes > inbox->room))
-        return ferry__channel_lose(channel, FERRY_ECORRUPT, "the region shared with the peer (pid %u) is damaged: a blob has format %d, place %d, %llu bytes",
+        return ferry__channel_lose(channel, FERRY_ECORRUPT,
+                                   "the region shared with the peer (pid %u) is damaged: a blob has format %d, place %d, %llu bytes",
                                    channel->peer_pid, head->blob_format, head->blob_where, (unsigned long long)head->blob_bytes);
     out->format = head->blob_format, out->size_bytes = head->blob_bytes, out->data = inbox->copy;
     if (head->blob_where == FERRY__WHERE_SLOT) {
@@ -61,7 +62,8 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
     if (blob->format > FERRY_TEXT || (blob->data == NULL && blob->size_bytes > 0))
         return ferry__fail(why, FERRY_EINVAL, "a blob needs data and one of the formats JSON, MSGPACK, TEXT (format is %u)", blob->format);
     if (blob->size_bytes > FERRY_MAX_BLOB)
-        return ferry__fail(why, FERRY_ETOOBIG, "a blob of %llu bytes: at most %llu can travel with a turn; send less, or write it to a file",
+        return ferry__fail(why, FERRY_ETOOBIG,
+                           "a blob of %llu bytes: at most %llu can travel with a turn; send less, or write it to a file",
                            (unsigned long long)blob->size_bytes, (unsigned long long)FERRY_MAX_BLOB);
     if (blob->size_bytes > room) {
         if (ferry__region_allowed(blob->size_bytes, FERRY_MAX_BLOB, why) < 0 ||

@@ -34,11 +34,13 @@ static inline int ferry__outbox_is_idle(const ferry__outbox *outbox, const ferry
 
 FERRY__LOCAL int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why *why);
 /* Takes the blob that head (a private copy) speaks of; slot_room is where the slot has its blobs. 0, or why the connection is over. */
-FERRY__LOCAL int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room, ferry_blob *out);
+FERRY__LOCAL int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room,
+                                   ferry_blob *out);
 FERRY__LOCAL void ferry__inbox_close(ferry__inbox *inbox);
 
 /* Puts a blob (or none, with format FERRY_NONE) into the message under way, in place of one put before. */
-FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room, ferry_why *why);
+FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room,
+                                   ferry_why *why);
 /* Sends what does not lie in the slot (memory is there); just before publication. */
 FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line);
 FERRY__LOCAL void ferry__outbox_clear(ferry__outbox *outbox);

@@ -82,11 +82,11 @@ static int ferry__receive_frame(ferry__channel *channel, ferry_why *why) {
         if (got < 0) return ferry__fail(why, FERRY_ECLOSED, "the connection ended");
         channel->received += (uint32_t)got;
         if (in_head && channel->received >= 4 && channel->frame.magic != FERRY__FRAME_MAGIC)
-            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not speak Ferry: its bytes begin with 0x%08x", channel->peer_pid,
-                               channel->address.text, channel->frame.magic);
+            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not speak Ferry: its bytes begin with 0x%08x",
+                               channel->peer_pid, channel->address.text, channel->frame.magic);
         if (channel->received == head && channel->frame.bytes > FERRY__MAX_FRAME)
-            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' announces a frame of %u bytes; at most %d are possible", channel->peer_pid,
-                               channel->address.text, channel->frame.bytes, FERRY__MAX_FRAME);
+            return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' announces a frame of %u bytes; at most %d are possible",
+                               channel->peer_pid, channel->address.text, channel->frame.bytes, FERRY__MAX_FRAME);
     }
 }
 
@@ -100,7 +100,8 @@ static ferry__os ferry__take_passed(ferry__channel *channel) {
 static int ferry__read_refusal(const ferry__channel *channel, ferry_why *why) {
     ferry__refuse refuse;
     uint32_t i;
-    if (channel->frame.bytes < sizeof refuse) return ferry__fail(why, FERRY_EPROTOCOL, "the peer sent a refusal of %u bytes", channel->frame.bytes);
+    if (channel->frame.bytes < sizeof refuse)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer sent a refusal of %u bytes", channel->frame.bytes);
     memcpy(&refuse, channel->payload, sizeof refuse);
     if (refuse.code >= 0 || refuse.code <= FERRY__ERR_LAST || refuse.text_bytes > channel->frame.bytes - sizeof refuse ||
         refuse.text_bytes >= sizeof why->text)
@@ -147,7 +148,8 @@ static int ferry__turn_away(ferry__channel *channel, const ferry_why *why, int t
     channel->visitor = *why;
     ferry__disconnect(channel);
     if (channel->address.serve) {
-        ferry__tell(channel, FERRY_LOG_WARNING, "a peer (pid %u) at '%s' was turned away: %s", channel->peer_pid, channel->address.text, why->text);
+        ferry__tell(channel, FERRY_LOG_WARNING, "a peer (pid %u) at '%s' was turned away: %s", channel->peer_pid, channel->address.text,
+                    why->text);
         return 0;
     }
     channel->why = *why;
@@ -179,20 +181,22 @@ static int ferry__check_hello(const ferry__channel *channel, ferry__hello *hello
     memset(hello, 0, sizeof *hello);
     memcpy(hello, channel->payload, bytes < sizeof *hello ? bytes : sizeof *hello);
     if (bytes < 16 || memcmp(hello->magic, FERRY__HELLO_MAGIC, 8) != 0)
-        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not greet as Ferry does", channel->peer_pid, channel->address.text);
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not greet as Ferry does", channel->peer_pid,
+                           channel->address.text);
     theirs = hello->version;
     if (hello->endian != FERRY__ENDIAN || hello->abi_major != FERRY__ABI_MAJOR || bytes < sizeof *hello)
         return ferry__fail(why, FERRY_EVERSION,
                            "the %s (pid %u) speaks Ferry's protocol %u.%u (library %u.%u.%u), the %s (pid %u) %u.%u (library %u.%u.%u); "
                            "build or install both with the same version",
-                           ferry__peer_name(channel), channel->peer_pid, hello->abi_major, hello->abi_minor, theirs >> 16, theirs >> 8 & 255, theirs & 255,
-                           ferry__side_name(channel->side), ferry__platform_pid(), FERRY__ABI_MAJOR, FERRY__ABI_MINOR, FERRY_VERSION_MAJOR,
-                           FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
+                           ferry__peer_name(channel), channel->peer_pid, hello->abi_major, hello->abi_minor, theirs >> 16,
+                           theirs >> 8 & 255, theirs & 255, ferry__side_name(channel->side), ferry__platform_pid(), FERRY__ABI_MAJOR,
+                           FERRY__ABI_MINOR, FERRY_VERSION_MAJOR, FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
     if (hello->side == (uint32_t)channel->side)
-        return ferry__fail(why, FERRY_EROLE,
-                           "both sides of '%s' are %ss (pids %u and %u); an environment (ServerBackend, ClientBackend, ferry_env) belongs on one side and "
-                           "an agent (ClientEnv, ServerEnv, ferry_agent) on the other",
-                           channel->address.text, ferry__side_name(channel->side), channel->peer_pid, ferry__platform_pid());
+        return ferry__fail(
+            why, FERRY_EROLE,
+            "both sides of '%s' are %ss (pids %u and %u); an environment (ServerBackend, ClientBackend, ferry_env) belongs on one side and "
+            "an agent (ClientEnv, ServerEnv, ferry_agent) on the other",
+            channel->address.text, ferry__side_name(channel->side), channel->peer_pid, ferry__platform_pid());
     if (hello->side != FERRY__ENV && hello->side != FERRY__AGENT)
         return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) is neither environment nor agent (%u)", channel->peer_pid, hello->side);
     return 0;
@@ -231,7 +235,8 @@ static void ferry__opened(ferry__channel *channel) {
     channel->looked_ns = channel->state_ns;
     ferry__fail(&channel->why, 0, "%s", "");
     ferry__fail(&channel->visitor, 0, "%s", "");
-    ferry__tell(channel, FERRY_LOG_INFO, "the %s (pid %u) is connected at '%s'", ferry__peer_name(channel), channel->peer_pid, channel->address.text);
+    ferry__tell(channel, FERRY_LOG_INFO, "the %s (pid %u) is connected at '%s'", ferry__peer_name(channel), channel->peer_pid,
+                channel->address.text);
 }
 
 /* Acts on one frame of the handshake: 0, or negative with why. */
@@ -251,7 +256,8 @@ static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
         ferry__opened(channel);
         return 0;
     }
-    return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) sent a frame of type %d that has no place in this handshake", channel->peer_pid, type);
+    return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) sent a frame of type %d that has no place in this handshake",
+                       channel->peer_pid, type);
 }
 
 /* Goes on with a handshake: 1 it is done or over (look at the state), 0 nothing more to do now, negative: an error for the caller. */
@@ -267,7 +273,8 @@ static int ferry__shake_hands(ferry__channel *channel) {
         /* Whoever was there has gone: a listener waits for the next, and a caller calls again. A pair has no second chance. */
         ferry__disconnect(channel);
         if (channel->address.place != FERRY__INHERITED) return 1;
-        return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone without speaking Ferry", channel->address.text);
+        return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone without speaking Ferry",
+                           channel->address.text);
     }
     refused = got > 0 && (channel->frame.type == FERRY__REFUSE || channel->frame.type == FERRY__GOODBYE);
     got = ferry__turn_away(channel, &why, !refused);
@@ -336,8 +343,8 @@ static void ferry__answer_the_door(ferry__channel *channel) {
     int i;
     for (i = 0; i < FERRY__VISITORS && ferry__platform_accept(&channel->listener, &visitor, &why) > 0; i++) {
         if (ferry__platform_peer(visitor, &pid, &why) == 0)
-            ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed", channel->address.text,
-                        ferry__peer_name(channel), channel->peer_pid);
+            ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed",
+                        channel->address.text, ferry__peer_name(channel), channel->peer_pid);
         ferry__send_refusal(visitor, &why);
         ferry__platform_close(visitor);
         ferry__tell(channel, FERRY_LOG_INFO, "a second peer (pid %u) at '%s' was told: %s", pid, channel->address.text, why.text);
@@ -352,8 +359,8 @@ static int ferry__hear_peer(ferry__channel *channel) {
     while ((got = ferry__receive_frame(channel, &why)) > 0) {
         switch (channel->frame.type) {
         case FERRY__GOODBYE:
-            return ferry__channel_lose(channel, FERRY_ECLOSED, "the %s (pid %u) at '%s' said goodbye", ferry__peer_name(channel), channel->peer_pid,
-                                       channel->address.text);
+            return ferry__channel_lose(channel, FERRY_ECLOSED, "the %s (pid %u) at '%s' said goodbye", ferry__peer_name(channel),
+                                       channel->peer_pid, channel->address.text);
         case FERRY__REFUSE: (void)ferry__read_refusal(channel, &why); return ferry__channel_lose(channel, why.code, "%s", why.text);
         case FERRY__BLOB:
             if (channel->frame.bytes >= sizeof blob && channel->blob == FERRY__NO_OS && channel->passed != FERRY__NO_OS) {
@@ -362,14 +369,14 @@ static int ferry__hear_peer(ferry__channel *channel) {
                 continue;
             } /* fall through */
         default:
-            return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) sent a frame of type %d that has no place here", ferry__peer_name(channel),
-                                       channel->peer_pid, channel->frame.type);
+            return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) sent a frame of type %d that has no place here",
+                                       ferry__peer_name(channel), channel->peer_pid, channel->frame.type);
         }
     }
     if (got == 0) return 0;
     if (why.code != FERRY_ECLOSED) return ferry__channel_lose(channel, why.code, "%s", why.text);
-    return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its connection ended without a goodbye", ferry__peer_name(channel),
-                               channel->peer_pid, channel->address.text);
+    return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its connection ended without a goodbye",
+                               ferry__peer_name(channel), channel->peer_pid, channel->address.text);
 }
 
 static int ferry__look_around(ferry__channel *channel, int64_t now) {
@@ -382,8 +389,8 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
     if (ready == 0) return 0;
     if ((ready & 1) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
     if ((ready & 2) != 0)
-        return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its process has ended", ferry__peer_name(channel),
-                                   channel->peer_pid, channel->address.text);
+        return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its process has ended",
+                                   ferry__peer_name(channel), channel->peer_pid, channel->address.text);
     if ((ready & 4) != 0) ferry__answer_the_door(channel);
     return 0;
 }
@@ -408,9 +415,10 @@ int ferry__channel_await_longer(ferry__channel *channel, ferry__line *line, cons
         state = ferry__slot_state(slot, previous, next);
     }
     if (state < 0)
-        return ferry__channel_lose(channel, FERRY_ECORRUPT,
-                                   "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
-                                   ferry__peer_name(channel), channel->peer_pid);
+        return ferry__channel_lose(
+            channel, FERRY_ECORRUPT,
+            "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
+            ferry__peer_name(channel), channel->peer_pid);
     /* What this finds is reported by the next call; the message is whole, and goes first. */
     if (channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
     return 1;
@@ -430,11 +438,12 @@ int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os 
     /* It was sent before the turn was published, so it is here. A goodbye right behind it is found out by the next call. */
     if (channel->blob == FERRY__NO_OS && ferry__hear_peer(channel) < 0 && channel->blob == FERRY__NO_OS) return channel->lost;
     if (channel->blob == FERRY__NO_OS || channel->blob_bytes != bytes)
-        return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) announced a large blob and did not send it", ferry__peer_name(channel),
-                                   channel->peer_pid);
+        return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) announced a large blob and did not send it",
+                                   ferry__peer_name(channel), channel->peer_pid);
     *out = channel->blob;
     channel->blob = FERRY__NO_OS;
-    if (bytes > FERRY_MAX_BLOB) ferry__fail(&why, FERRY_EPROTOCOL, "its blob of %llu bytes is larger than any may be", (unsigned long long)bytes);
+    if (bytes > FERRY_MAX_BLOB)
+        ferry__fail(&why, FERRY_EPROTOCOL, "its blob of %llu bytes is larger than any may be", (unsigned long long)bytes);
     else if (ferry__platform_memory_check(*out, bytes, 1, &why) == 0) return 0;
     ferry__platform_close(*out);
     *out = FERRY__NO_OS;
@@ -476,7 +485,8 @@ void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
     double seconds = (double)(now - channel->alone_ns) * 1e-9, state_seconds = (double)(now - channel->state_ns) * 1e-9;
     const char *peer = ferry__peer_name(channel), *text = channel->address.text;
     if (channel->state != FERRY__ALONE)
-        ferry__fail(why, 0, "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
+        ferry__fail(why, 0,
+                    "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
                     channel->peer_pid, text, state_seconds);
     else if (channel->address.serve)
         ferry__fail(why, 0, "no %s has connected to '%s' for %.1f s; start one with FERRY_ADDRESS=connect:%s", peer, text, seconds, text);

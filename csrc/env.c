@@ -44,7 +44,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     char *base;
     int i;
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
-        return ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
+        return ferry__fail(why, FERRY_ETOOBIG,
+                           "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
                            (double)header->region_bytes / 1048576, (double)hello->max_bytes / 1048576);
     ferry__region_release(env->region);
     if (ferry__region_create(header->region_bytes, env->max_bytes, &env->region, why) < 0) return why->code;
@@ -118,7 +119,8 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_env_open needs a place for the handle");
     *out = NULL;
     if (desc == NULL || desc->struct_size != sizeof *desc)
-        return ferry__fail(why, FERRY_EINVAL, "set ferry_env_desc.struct_size to sizeof(ferry_env_desc); are header and library of one version?");
+        return ferry__fail(why, FERRY_EINVAL,
+                           "set ferry_env_desc.struct_size to sizeof(ferry_env_desc); are header and library of one version?");
     env = (ferry_env *)calloc(1, sizeof *env);
     if (env == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     env->outbox.memory = FERRY__NO_OS;
@@ -127,7 +129,8 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
-        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
+        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 &&
+        ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
         *out = env;
         return 0;
     }
@@ -250,9 +253,10 @@ static int ferry__env_take(ferry_env *env) {
     ferry__copy_in(env->message, env->in, taken);
     memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
     if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
-        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                   "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
-                                   env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
+        return ferry__channel_lose(
+            &env->channel, FERRY_ECORRUPT,
+            "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
+            env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
     if (!ferry__inbox_is_idle(&env->inbox, head, &turn->blob) &&
         ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
         return env->channel.lost;
@@ -306,7 +310,8 @@ static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferr
     if (env->holding) {
         channel->why.code = 0;
         if (timeout_ns != 0)
-            return ferry__fail(&channel->why, FERRY_ESTATE, "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
+            return ferry__fail(&channel->why, FERRY_ESTATE,
+                               "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
                                (unsigned long long)env->number);
         return ferry__channel_look(channel) < 0 ? ferry__env_leave(env, out) : 0;
     }

@@ -8,7 +8,7 @@
 const char *ferry_strerror(int err) {
     switch (err) {
     case FERRY_OK: return "no error";
-#define FERRY__CASE(name, value, text)                                                                                                 \
+#define FERRY__CASE(name, value, text)                                                                                                     \
     case name: return text;
         FERRY_ERRORS(FERRY__CASE)
 #undef FERRY__CASE

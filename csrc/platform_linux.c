@@ -127,12 +127,14 @@ int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why
     *out = FERRY__NO_OS;
     if (fd < 0) return ferry__fail(why, FERRY_ESYSTEM, "memfd_create failed: %s", strerror(errno));
     if ((uint64_t)(off_t)bytes != bytes || (off_t)bytes < 0) err = EFBIG;
-    else do err = posix_fallocate(fd, 0, (off_t)bytes);
+    else do
+            err = posix_fallocate(fd, 0, (off_t)bytes);
         while (err == EINTR);
     if (err == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) err = errno;
     if (err != 0) {
         close(fd);
-        return ferry__fail(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(err));
+        return ferry__fail(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory: %s", (unsigned long long)bytes,
+                           strerror(err));
     }
     *out = fd;
     return 0;
@@ -166,7 +168,8 @@ int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, f
     struct stat info;
     int want = F_SEAL_SHRINK | F_SEAL_GROW | (frozen ? F_SEAL_WRITE : 0), seals = fcntl((int)memory, F_GET_SEALS);
     if (seals < 0 || fstat((int)memory, &info) != 0) return ferry__fail(why, FERRY_EPROTOCOL, "the peer's descriptor is not sealed memory");
-    if ((seals & want) != want) return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory is not sealed (seals 0x%x, want 0x%x)", seals, want);
+    if ((seals & want) != want)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory is not sealed (seals 0x%x, want 0x%x)", seals, want);
     if ((uint64_t)info.st_size != bytes)
         return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu", (unsigned long long)info.st_size,
                            (unsigned long long)bytes);
@@ -223,17 +226,21 @@ int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, fe
     else length = snprintf(out, out_bytes, "/tmp/ferry-%lu", (unsigned long)geteuid());
     /* A socket's path has 108 bytes; a name needs up to 42 of them. */
     if (length < 0 || (uint32_t)length >= out_bytes || length > 108 - 43)
-        return ferry__fail(why, FERRY_EADDRESS, "the directory '%s' has too long a path (65 bytes at most); set FERRY_RUNTIME_DIR to a shorter one", out);
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the directory '%s' has too long a path (65 bytes at most); set FERRY_RUNTIME_DIR to a shorter one", out);
     if (!make) return 1;
     if (mkdir(out, 0700) != 0 && errno != EEXIST)
-        return ferry__fail(why, FERRY_EADDRESS, "could not make the directory '%s': %s; set FERRY_RUNTIME_DIR to one that you own", out, strerror(errno));
+        return ferry__fail(why, FERRY_EADDRESS, "could not make the directory '%s': %s; set FERRY_RUNTIME_DIR to one that you own", out,
+                           strerror(errno));
     if (stat(out, &info) != 0 || !S_ISDIR(info.st_mode))
         return ferry__fail(why, FERRY_EADDRESS, "'%s' is not a directory; set FERRY_RUNTIME_DIR to one that you own", out);
     if (info.st_uid != geteuid())
-        return ferry__fail(why, FERRY_EADDRESS, "the directory '%s' belongs to user %lu, not to you (%lu); set FERRY_RUNTIME_DIR to one that you own", out,
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the directory '%s' belongs to user %lu, not to you (%lu); set FERRY_RUNTIME_DIR to one that you own", out,
                            (unsigned long)info.st_uid, (unsigned long)geteuid());
     if ((info.st_mode & 022) != 0)
-        return ferry__fail(why, FERRY_EADDRESS, "the directory '%s' can be written by others; run chmod 700 on it, or set FERRY_RUNTIME_DIR", out);
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the directory '%s' can be written by others; run chmod 700 on it, or set FERRY_RUNTIME_DIR", out);
     return 1;
 }
 
@@ -335,8 +342,10 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
     }
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The mode of an unbound socket becomes that of its path. */
-    if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 64) != 0 || lstat(path, &info) != 0) {
-        ferry__fail(why, errno == EACCES || errno == ENOENT ? FERRY_EADDRESS : FERRY_ESYSTEM, "could not listen on '%s': %s", path, strerror(errno));
+    if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 64) != 0 ||
+        lstat(path, &info) != 0) {
+        ferry__fail(why, errno == EACCES || errno == ENOENT ? FERRY_EADDRESS : FERRY_ESYSTEM, "could not listen on '%s': %s", path,
+                    strerror(errno));
         goto fail;
     }
     out->identity[0] = (uint64_t)info.st_dev, out->identity[1] = (uint64_t)info.st_ino;
@@ -354,7 +363,8 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
     int lock;
     if (listener->os == FERRY__NO_OS) return;
     if (owner && (lock = ferry__lock_directory(listener->path)) >= 0) {
-        if (lstat(listener->path, &info) == 0 && (uint64_t)info.st_dev == listener->identity[0] && (uint64_t)info.st_ino == listener->identity[1])
+        if (lstat(listener->path, &info) == 0 && (uint64_t)info.st_dev == listener->identity[0] &&
+            (uint64_t)info.st_ino == listener->identity[1])
             unlink(listener->path);
         close(lock);
     }
@@ -388,7 +398,8 @@ int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why) {
     *out = FERRY__NO_OS;
     if (number < 0 || number > INT32_MAX || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM ||
         getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
-        return ferry__fail(why, FERRY_EADDRESS, "descriptor %lld is not an inherited Unix stream socket; was it closed before Ferry was opened?",
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "descriptor %lld is not an inherited Unix stream socket; was it closed before Ferry was opened?",
                            (long long)number);
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
         return ferry__fail(why, FERRY_ESYSTEM, "fcntl on descriptor %d failed: %s", fd, strerror(errno));
@@ -404,7 +415,8 @@ int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why) {
         return ferry__fail(why, FERRY_ESYSTEM, "the peer's user is not known: %s", strerror(errno));
     *pid = peer.pid > 0 ? (uint32_t)peer.pid : 0;
     if (peer.uid != geteuid() && peer.uid != 0)
-        return ferry__fail(why, FERRY_EADDRESS, "the peer (pid %u) belongs to user %lu, not to you (%lu); Ferry joins processes of one user", *pid,
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the peer (pid %u) belongs to user %lu, not to you (%lu); Ferry joins processes of one user", *pid,
                            (unsigned long)peer.uid, (unsigned long)geteuid());
     return 0;
 }

@@ -10,15 +10,17 @@
 int ferry__region_allowed(uint64_t bytes, uint64_t max_bytes, ferry_why *why) {
     uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES, available;
     if (bytes > most)
-        return ferry__fail(why, FERRY_ETOOBIG,
-                           "the environment needs a region of %.1f MiB, and %.1f MiB are allowed; make the observation smaller, or raise max_bytes",
-                           (double)bytes / 1048576, (double)most / 1048576);
+        return ferry__fail(
+            why, FERRY_ETOOBIG,
+            "the environment needs a region of %.1f MiB, and %.1f MiB are allowed; make the observation smaller, or raise max_bytes",
+            (double)bytes / 1048576, (double)most / 1048576);
     available = ferry__platform_memory_available();
     if (bytes > available / 4 * 3)
-        return ferry__fail(why, FERRY_ETOOBIG,
-                           "the environment needs a region of %.1f MiB, and this machine (or its control group) has %.1f MiB left, of which Ferry takes "
-                           "three quarters at most; make the observation smaller, or free memory",
-                           (double)bytes / 1048576, (double)available / 1048576);
+        return ferry__fail(
+            why, FERRY_ETOOBIG,
+            "the environment needs a region of %.1f MiB, and this machine (or its control group) has %.1f MiB left, of which Ferry takes "
+            "three quarters at most; make the observation smaller, or free memory",
+            (double)bytes / 1048576, (double)available / 1048576);
     return 0;
 }
 
@@ -48,8 +50,8 @@ int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, fe
     uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES;
     *out = NULL;
     if (bytes > most)
-        ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and this agent accepts %.1f MiB; raise max_bytes", (double)bytes / 1048576,
-                    (double)most / 1048576);
+        ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and this agent accepts %.1f MiB; raise max_bytes",
+                    (double)bytes / 1048576, (double)most / 1048576);
     else if (bytes < sizeof(ferry__header) || bytes % FERRY__PAGE != 0)
         ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
     else if (ferry__platform_memory_check(memory, bytes, 0, why) == 0) return ferry__region_map(memory, bytes, out, why);

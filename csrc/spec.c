@@ -84,10 +84,10 @@ static uint64_t ferry__pool_add(ferry__pool *pool, const void *data, uint64_t by
 
 /* Writes a number as one element; exact only where the dtype can hold it. */
 static void ferry__element(int dtype, double value, int64_t exact, int use_exact, char *out) {
-#define FERRY__PUT(type)                                                                                                               \
-    do {                                                                                                                               \
-        type v = use_exact ? (type)exact : (type)value;                                                                                \
-        memcpy(out, &v, sizeof v);                                                                                                     \
+#define FERRY__PUT(type)                                                                                                                   \
+    do {                                                                                                                                   \
+        type v = use_exact ? (type)exact : (type)value;                                                                                    \
+        memcpy(out, &v, sizeof v);                                                                                                         \
     } while (0)
     switch (dtype) {
     case FERRY_BOOL:
@@ -123,14 +123,14 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
     if (entry->kind == FERRY_DISCRETE) {
         int64_t last;
         if (field->n < 1 || field->start > INT64_MAX - (field->n - 1))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': a Discrete needs n >= 1 (here n = %lld, start = %lld)", ferry__role_name(entry->role), path,
-                               (long long)field->n, (long long)field->start);
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s': a Discrete needs n >= 1 (here n = %lld, start = %lld)",
+                               ferry__role_name(entry->role), path, (long long)field->n, (long long)field->start);
         last = field->start + (field->n - 1);
         ferry__element(entry->dtype, 0, field->start, 1, low);
         ferry__element(entry->dtype, 0, last, 1, high);
         if (ferry__integer_range(entry->dtype, &least, &most) && size < 8 && ((double)field->start < least || (double)last > most))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': the dtype cannot hold the values %lld to %lld", ferry__role_name(entry->role), path,
-                               (long long)field->start, (long long)last);
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s': the dtype cannot hold the values %lld to %lld", ferry__role_name(entry->role),
+                               path, (long long)field->start, (long long)last);
     } else if (entry->kind == FERRY_MULTI_BINARY) {
         ferry__element(entry->dtype, 0, 1, 1, high);
     } else {
@@ -139,11 +139,14 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
             return 0;
         }
         if (!(field->low <= field->high))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': low (%g) is above high (%g)", ferry__role_name(entry->role), path, field->low, field->high);
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s': low (%g) is above high (%g)", ferry__role_name(entry->role), path, field->low,
+                               field->high);
         if (entry->dtype == FERRY_F16)
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': give the bounds of 16-bit floats by low_each and high_each", ferry__role_name(entry->role), path);
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s': give the bounds of 16-bit floats by low_each and high_each",
+                               ferry__role_name(entry->role), path);
         if (ferry__integer_range(entry->dtype, &least, &most) && (field->low < least || field->high > most))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': the dtype cannot hold the bounds %g to %g as written; use low_each and high_each",
+            return ferry__fail(why, FERRY_ESPEC,
+                               "%s '%s': the dtype cannot hold the bounds %g to %g as written; use low_each and high_each",
                                ferry__role_name(entry->role), path, field->low, field->high);
         ferry__element(entry->dtype, field->low, 0, 0, low);
         ferry__element(entry->dtype, field->high, 0, 0, high);
@@ -159,16 +162,20 @@ static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry_
     uint64_t bytes;
     uint32_t i;
     memset(entry, 0, sizeof *entry);
-    if (strlen(path) > FERRY__MAX_PATH) return ferry__fail(why, FERRY_ESPEC, "the path '%.40s...' is longer than %d bytes", path, FERRY__MAX_PATH);
+    if (strlen(path) > FERRY__MAX_PATH)
+        return ferry__fail(why, FERRY_ESPEC, "the path '%.40s...' is longer than %d bytes", path, FERRY__MAX_PATH);
     if (field->role > FERRY_INFO) return ferry__fail(why, FERRY_ESPEC, "field '%s' has the unknown role %d", path, field->role);
-    if (field->kind > FERRY_TUPLE) return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown kind %d", ferry__role_name(field->role), path, field->kind);
+    if (field->kind > FERRY_TUPLE)
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown kind %d", ferry__role_name(field->role), path, field->kind);
     if (field->ndim > FERRY_MAX_NDIM)
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has %d dimensions; %d are possible", ferry__role_name(field->role), path, field->ndim, FERRY_MAX_NDIM);
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has %d dimensions; %d are possible", ferry__role_name(field->role), path, field->ndim,
+                           FERRY_MAX_NDIM);
     entry->path_bytes = (uint16_t)strlen(path);
     entry->role = field->role, entry->kind = field->kind, entry->ndim = field->ndim;
     entry->dtype = field->dtype != FERRY_DEFAULT ? field->dtype : usual[field->kind];
     bytes = ferry_dtype_bytes(entry->dtype);
-    if (bytes == 0) return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown dtype %d", ferry__role_name(field->role), path, field->dtype);
+    if (bytes == 0)
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown dtype %d", ferry__role_name(field->role), path, field->dtype);
     for (i = 0; i < field->ndim; i++) {
         entry->shape[i] = field->shape[i];
         if (bytes != 0 && field->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
@@ -261,25 +268,29 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
     uint64_t end = entry->role == FERRY_ACTION ? agent_end : env_end;
     const char *path;
     uint32_t i;
-    if (!ferry__inside(entry->path_offset, (uint64_t)entry->path_bytes + 1, pool, 1) || spec->pool[entry->path_offset + entry->path_bytes] != 0 ||
-        entry->path_bytes > FERRY__MAX_PATH || !ferry__is_utf8(spec->pool + entry->path_offset, entry->path_bytes))
+    if (!ferry__inside(entry->path_offset, (uint64_t)entry->path_bytes + 1, pool, 1) ||
+        spec->pool[entry->path_offset + entry->path_bytes] != 0 || entry->path_bytes > FERRY__MAX_PATH ||
+        !ferry__is_utf8(spec->pool + entry->path_offset, entry->path_bytes))
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
     path = spec->pool + entry->path_offset;
-    if (entry->role > FERRY_INFO || entry->kind > FERRY_TUPLE || bytes == 0 || entry->ndim > FERRY_MAX_NDIM || entry->bounds > FERRY__BOUNDS_EACH)
-        return ferry__fail(why, FERRY_ESPEC, "field '%s' has an unknown role, kind, dtype or bounds (%d, %d, %d, %d)", path, entry->role, entry->kind,
-                           entry->dtype, entry->bounds);
+    if (entry->role > FERRY_INFO || entry->kind > FERRY_TUPLE || bytes == 0 || entry->ndim > FERRY_MAX_NDIM ||
+        entry->bounds > FERRY__BOUNDS_EACH)
+        return ferry__fail(why, FERRY_ESPEC, "field '%s' has an unknown role, kind, dtype or bounds (%d, %d, %d, %d)", path, entry->role,
+                           entry->kind, entry->dtype, entry->bounds);
     if ((entry->kind == FERRY_DISCRETE && entry->ndim != 0) ||
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && (entry->dtype < FERRY_I8 || entry->dtype > FERRY_U64)) ||
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_DISCRETE && entry->bounds == FERRY__BOUNDS_NONE))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': shape, dtype or bounds do not fit its kind", ferry__role_name(entry->role), path);
     for (i = 0; i < entry->ndim; i++) {
-        if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes) return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
+        if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
+            return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
         bytes *= entry->shape[i];
     }
     if (entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE) bytes = 0;
     if (entry->stride != bytes || !ferry__inside(entry->offset, bytes * rows, end, 8) || entry->offset < sizeof(ferry__slot))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s' does not lie inside its slot", ferry__role_name(entry->role), path);
-    if (entry->role == FERRY_INFO && (entry->present_offset < sizeof(ferry__slot) || !ferry__inside(entry->present_offset, rows, env_end, 1)))
+    if (entry->role == FERRY_INFO &&
+        (entry->present_offset < sizeof(ferry__slot) || !ferry__inside(entry->present_offset, rows, env_end, 1)))
         return ferry__fail(why, FERRY_ESPEC, "info '%s' has no presence inside its slot", path);
     bound = entry->bounds == FERRY__BOUNDS_EACH ? bytes : entry->bounds == FERRY__BOUNDS_SCALAR ? size : 0;
     if (!ferry__inside(entry->low_offset, bound, pool, 8) || !ferry__inside(entry->high_offset, bound, pool, 8))
@@ -288,21 +299,26 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
 }
 
 static int ferry__check_header(const ferry__header *header, uint64_t region_bytes, ferry_why *why) {
-    if (memcmp(header->magic, FERRY__REGION_MAGIC, 8) != 0) return ferry__fail(why, FERRY_EPROTOCOL, "the peer's region does not begin with Ferry's mark");
+    if (memcmp(header->magic, FERRY__REGION_MAGIC, 8) != 0)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer's region does not begin with Ferry's mark");
     if (header->endian != FERRY__ENDIAN) return ferry__fail(why, FERRY_EVERSION, "the peer's region has another byte order");
     if (header->abi_major != FERRY__ABI_MAJOR || (header->incompat & ~FERRY__FEATURES_KNOWN) != 0)
-        return ferry__fail(why, FERRY_EVERSION, "the peer's region has protocol %d.%d with features 0x%llx; this side knows %d.x and 0x%llx", header->abi_major,
-                           header->abi_minor, (unsigned long long)header->incompat, FERRY__ABI_MAJOR, (unsigned long long)FERRY__FEATURES_KNOWN);
-    if (header->region_bytes != region_bytes || header->header_bytes < sizeof(ferry__header) || header->group_bytes < sizeof(ferry__group) ||
-        header->field_bytes < sizeof(ferry__entry) || header->header_bytes > FERRY__PAGE || header->group_bytes > FERRY__PAGE ||
-        header->field_bytes > FERRY__PAGE || header->num_groups != 1 || header->num_fields > FERRY__MAX_FIELDS)
+        return ferry__fail(why, FERRY_EVERSION,
+                           "the peer's region has protocol %d.%d with features 0x%llx; this side knows %d.x and 0x%llx", header->abi_major,
+                           header->abi_minor, (unsigned long long)header->incompat, FERRY__ABI_MAJOR,
+                           (unsigned long long)FERRY__FEATURES_KNOWN);
+    if (header->region_bytes != region_bytes || header->header_bytes < sizeof(ferry__header) ||
+        header->group_bytes < sizeof(ferry__group) || header->field_bytes < sizeof(ferry__entry) || header->header_bytes > FERRY__PAGE ||
+        header->group_bytes > FERRY__PAGE || header->field_bytes > FERRY__PAGE || header->num_groups != 1 ||
+        header->num_fields > FERRY__MAX_FIELDS)
         return ferry__fail(why, FERRY_ESPEC, "the sizes in the peer's region do not fit together");
     if (!ferry__inside(header->groups_offset, header->group_bytes, region_bytes, 8) ||
         !ferry__inside(header->fields_offset, (uint64_t)header->field_bytes * header->num_fields, region_bytes, 8) ||
         !ferry__inside(header->pool_offset, header->pool_bytes, region_bytes, 8) ||
         !ferry__inside(header->agent_offset, header->agent_bytes, region_bytes, FERRY__PAGE) ||
         !ferry__inside(header->env_offset, header->env_bytes, region_bytes, FERRY__PAGE) || header->agent_bytes % FERRY__PAGE != 0 ||
-        header->agent_bytes == 0 || header->env_bytes == 0 || header->agent_offset < header->header_bytes || header->env_offset < header->header_bytes ||
+        header->agent_bytes == 0 || header->env_bytes == 0 || header->agent_offset < header->header_bytes ||
+        header->env_offset < header->header_bytes ||
         (header->agent_offset < header->env_offset + header->env_bytes && header->env_offset < header->agent_offset + header->agent_bytes))
         return ferry__fail(why, FERRY_ESPEC, "the parts of the peer's region do not lie inside it");
     return 0;
@@ -345,15 +361,17 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
     spec->parts_begin = header->agent_offset < header->env_offset ? header->agent_offset : header->env_offset;
     spec->columns_end[0] = spec->columns_end[1] = sizeof(ferry__slot);
     for (i = 0; i < 8; i++) {
-        if (columns[i][0] < sizeof(ferry__slot) || !ferry__inside(columns[i][0], columns[i][1] * rows, i < 2 ? agent : least, columns[i][1]))
+        if (columns[i][0] < sizeof(ferry__slot) ||
+            !ferry__inside(columns[i][0], columns[i][1] * rows, i < 2 ? agent : least, columns[i][1]))
             return ferry__fail(why, FERRY_ESPEC, "a column of the group does not lie inside its slot");
         ferry__extend(&spec->columns_end[(i < 2 ? FERRY__AGENT : FERRY__ENV) - 1], columns[i][0] + columns[i][1] * rows);
     }
-    if (header->agent_blob < sizeof(ferry__slot) || header->env_blob < sizeof(ferry__slot) || !ferry__inside(header->agent_blob, header->blob_bytes, agent, 8) ||
-        !ferry__inside(header->env_blob, header->blob_bytes, least, 8))
+    if (header->agent_blob < sizeof(ferry__slot) || header->env_blob < sizeof(ferry__slot) ||
+        !ferry__inside(header->agent_blob, header->blob_bytes, agent, 8) || !ferry__inside(header->env_blob, header->blob_bytes, least, 8))
         return ferry__fail(why, FERRY_ESPEC, "the room for blobs does not lie inside its slot");
     if (!ferry__inside(header->name_offset, (uint64_t)header->name_bytes + 1, header->pool_bytes, 1) ||
-        spec->pool[header->name_offset + header->name_bytes] != 0 || !ferry__is_utf8(spec->pool + header->name_offset, header->name_bytes) ||
+        spec->pool[header->name_offset + header->name_bytes] != 0 ||
+        !ferry__is_utf8(spec->pool + header->name_offset, header->name_bytes) ||
         !ferry__inside(header->about_offset, header->about_bytes, header->pool_bytes, 1) || header->about_bytes > FERRY__MAX_ABOUT ||
         header->about_format > FERRY_TEXT || (header->blob_format != FERRY_JSON && header->blob_format != FERRY_MSGPACK))
         return ferry__fail(why, FERRY_ESPEC, "the name or the description of the environment is not valid");
@@ -366,7 +384,8 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
             const ferry__entry *other = &spec->entries[j];
             if (other->role == entry->role && other->path_bytes == entry->path_bytes &&
                 memcmp(spec->pool + other->path_offset, spec->pool + entry->path_offset, entry->path_bytes) == 0)
-                return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role), spec->pool + entry->path_offset);
+                return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role),
+                                   spec->pool + entry->path_offset);
         }
     }
     for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
@@ -374,7 +393,8 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
         const ferry__entry *entry = &spec->entries[i];
         uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
         if (entry->offset < spec->columns_end[writer])
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role), spec->pool + entry->path_offset);
+            return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role),
+                               spec->pool + entry->path_offset);
         end = entry->offset + entry->stride * rows;
         if (entry->role == FERRY_ACTION && ferry__is_checked(entry)) spec->num_checked++;
         ferry__extend(&spec->fields_end[writer], end);
@@ -387,11 +407,11 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
 /* ---- The public words ---- */
 
 static int64_t ferry__integer_at(int dtype, const char *at) {
-#define FERRY__GET(type)                                                                                                               \
-    do {                                                                                                                               \
-        type v;                                                                                                                        \
-        memcpy(&v, at, sizeof v);                                                                                                      \
-        return (int64_t)v;                                                                                                             \
+#define FERRY__GET(type)                                                                                                                   \
+    do {                                                                                                                                   \
+        type v;                                                                                                                            \
+        memcpy(&v, at, sizeof v);                                                                                                          \
+        return (int64_t)v;                                                                                                                 \
     } while (0)
     switch (dtype) {
     case FERRY_BOOL:
@@ -432,7 +452,8 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
         field->role = entry->role, field->kind = entry->kind, field->dtype = entry->dtype, field->ndim = entry->ndim;
         memcpy(field->shape, entry->shape, sizeof field->shape);
         if (entry->bounds == FERRY__BOUNDS_EACH) field->low_each = low, field->high_each = high;
-        if (entry->bounds == FERRY__BOUNDS_SCALAR) field->low = ferry__double_at(entry->dtype, low), field->high = ferry__double_at(entry->dtype, high);
+        if (entry->bounds == FERRY__BOUNDS_SCALAR)
+            field->low = ferry__double_at(entry->dtype, low), field->high = ferry__double_at(entry->dtype, high);
         if (entry->kind == FERRY_DISCRETE) {
             uint64_t first, last;
             field->start = ferry__integer_at(entry->dtype, low);
@@ -448,7 +469,8 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     desc->name = spec->pool + header->name_offset;
     desc->fields = spec->fields, desc->num_fields = header->num_fields;
     desc->blob_format = header->blob_format;
-    desc->about.data = spec->pool + header->about_offset, desc->about.size_bytes = header->about_bytes, desc->about.format = header->about_format;
+    desc->about.data = spec->pool + header->about_offset, desc->about.size_bytes = header->about_bytes,
+    desc->about.format = header->about_format;
     desc->blob_bytes = header->blob_bytes;
     return 0;
 }
@@ -462,12 +484,16 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     uint32_t i;
     memset(out, 0, sizeof *out);
     if (desc->num_rows > 1)
-        return ferry__fail(why, FERRY_EUNSUPPORTED, "an environment of %u rows is not supported by this build; set num_rows to 1", desc->num_rows);
+        return ferry__fail(why, FERRY_EUNSUPPORTED, "an environment of %u rows is not supported by this build; set num_rows to 1",
+                           desc->num_rows);
     if (desc->num_fields > FERRY__MAX_FIELDS || (desc->num_fields > 0 && desc->fields == NULL))
         return ferry__fail(why, FERRY_ESPEC, "%u fields; at most %d are possible", desc->num_fields, FERRY__MAX_FIELDS);
-    if (strlen(name) > FERRY__MAX_PATH) return ferry__fail(why, FERRY_ESPEC, "the environment's name is longer than %d bytes", FERRY__MAX_PATH);
-    if (desc->about.format != FERRY_NONE && (desc->about.size_bytes > FERRY__MAX_ABOUT || (desc->about.data == NULL && desc->about.size_bytes > 0)))
-        return ferry__fail(why, FERRY_ESPEC, "about has %llu bytes; at most %d are possible", (unsigned long long)desc->about.size_bytes, FERRY__MAX_ABOUT);
+    if (strlen(name) > FERRY__MAX_PATH)
+        return ferry__fail(why, FERRY_ESPEC, "the environment's name is longer than %d bytes", FERRY__MAX_PATH);
+    if (desc->about.format != FERRY_NONE &&
+        (desc->about.size_bytes > FERRY__MAX_ABOUT || (desc->about.data == NULL && desc->about.size_bytes > 0)))
+        return ferry__fail(why, FERRY_ESPEC, "about has %llu bytes; at most %d are possible", (unsigned long long)desc->about.size_bytes,
+                           FERRY__MAX_ABOUT);
     if (desc->blob_format > FERRY_MSGPACK) return ferry__fail(why, FERRY_ESPEC, "blob_format may be FERRY_JSON or FERRY_MSGPACK");
     if (desc->blob_bytes > FERRY_MAX_BLOB) return ferry__fail(why, FERRY_ETOOBIG, "blob_bytes is more than FERRY_MAX_BLOB");
     memcpy(header->magic, FERRY__REGION_MAGIC, 8);
@@ -556,14 +582,16 @@ int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void
     for (at = 0; at < entry->stride; at += size) {
         const char *element = (const char *)value + at;
         int64_t v = ferry__integer_at(entry->dtype, element);
-        int64_t least = ferry__integer_at(entry->dtype, low + (each ? at : 0)), most = ferry__integer_at(entry->dtype, high + (each ? at : 0));
+        int64_t least = ferry__integer_at(entry->dtype, low + (each ? at : 0)),
+                most = ferry__integer_at(entry->dtype, high + (each ? at : 0));
         int wrong = entry->dtype == FERRY_U64 ? (uint64_t)v < (uint64_t)least || (uint64_t)v > (uint64_t)most : v < least || v > most;
         if (wrong && entry->kind == FERRY_DISCRETE)
-            return ferry__fail(why, FERRY_EINVAL, "action '%s' is %lld; it may be %lld to %lld", spec->pool + entry->path_offset, (long long)v,
-                               (long long)least, (long long)most);
+            return ferry__fail(why, FERRY_EINVAL, "action '%s' is %lld; it may be %lld to %lld", spec->pool + entry->path_offset,
+                               (long long)v, (long long)least, (long long)most);
         if (wrong)
-            return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld", (unsigned long long)(at / size),
-                               spec->pool + entry->path_offset, (long long)v, (long long)least, (long long)most);
+            return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld",
+                               (unsigned long long)(at / size), spec->pool + entry->path_offset, (long long)v, (long long)least,
+                               (long long)most);
     }
     return 0;
 }

@@ -90,23 +90,23 @@ FERRY_API uint32_t ferry_version(void);
 /* ---- Errors ------------------------------------------------------------------------------------------------------------------- */
 
 /* Every call that can fail returns an int: negative is one of these. "Not yet" is no error: the waiting calls return 0. */
-#define FERRY_ERRORS(X)                                                                                                                \
-    X(FERRY_EINVAL, -1, "an argument is not valid")                                                                                    \
-    X(FERRY_ESTATE, -2, "this call is not possible now")                                                                               \
-    X(FERRY_ENOMEM, -3, "out of memory")                                                                                               \
-    X(FERRY_ESYSTEM, -4, "an operating system call failed")                                                                            \
-    X(FERRY_EADDRESS, -5, "the address cannot be used")                                                                                \
-    X(FERRY_EINUSE, -6, "the address is in use")                                                                                       \
-    X(FERRY_EBUSY, -7, "the peer is held by another agent")                                                                            \
-    X(FERRY_EVERSION, -8, "the peer speaks another version")                                                                           \
-    X(FERRY_EROLE, -9, "both sides are of the same kind")                                                                              \
-    X(FERRY_EPROTOCOL, -10, "the peer does not speak Ferry")                                                                           \
-    X(FERRY_ESPEC, -11, "the description of the environment is not valid")                                                             \
-    X(FERRY_ETOOBIG, -12, "too big")                                                                                                   \
-    X(FERRY_ECLOSED, -13, "the peer said goodbye")                                                                                     \
-    X(FERRY_EPEERDEAD, -14, "the peer's process is gone")                                                                              \
-    X(FERRY_ECORRUPT, -15, "the shared memory holds what no peer may write")                                                           \
-    X(FERRY_EFORKED, -16, "this handle belongs to the parent process")                                                                 \
+#define FERRY_ERRORS(X)                                                                                                                    \
+    X(FERRY_EINVAL, -1, "an argument is not valid")                                                                                        \
+    X(FERRY_ESTATE, -2, "this call is not possible now")                                                                                   \
+    X(FERRY_ENOMEM, -3, "out of memory")                                                                                                   \
+    X(FERRY_ESYSTEM, -4, "an operating system call failed")                                                                                \
+    X(FERRY_EADDRESS, -5, "the address cannot be used")                                                                                    \
+    X(FERRY_EINUSE, -6, "the address is in use")                                                                                           \
+    X(FERRY_EBUSY, -7, "the peer is held by another agent")                                                                                \
+    X(FERRY_EVERSION, -8, "the peer speaks another version")                                                                               \
+    X(FERRY_EROLE, -9, "both sides are of the same kind")                                                                                  \
+    X(FERRY_EPROTOCOL, -10, "the peer does not speak Ferry")                                                                               \
+    X(FERRY_ESPEC, -11, "the description of the environment is not valid")                                                                 \
+    X(FERRY_ETOOBIG, -12, "too big")                                                                                                       \
+    X(FERRY_ECLOSED, -13, "the peer said goodbye")                                                                                         \
+    X(FERRY_EPEERDEAD, -14, "the peer's process is gone")                                                                                  \
+    X(FERRY_ECORRUPT, -15, "the shared memory holds what no peer may write")                                                               \
+    X(FERRY_EFORKED, -16, "this handle belongs to the parent process")                                                                     \
     X(FERRY_EUNSUPPORTED, -17, "not supported by this build")
 
 #define FERRY__ENUM(name, value, text) name = value,
@@ -263,8 +263,8 @@ typedef struct ferry_env_desc {
     /* A JSON or MessagePack map told to the agent at connection: "metadata" (as Env.metadata), "spec" (as EnvSpec.to_json). */
     ferry_blob about;
     uint64_t blob_bytes; /* room for a blob in the region, each way; larger ones travel by descriptor, slower. 0: 16 KiB */
-    uint64_t max_bytes;  /* refuse to make a region larger than this. 0: 1 GiB */
-    ferry_log log;       /* NULL: warnings go to standard error */
+    uint64_t max_bytes; /* refuse to make a region larger than this. 0: 1 GiB */
+    ferry_log log; /* NULL: warnings go to standard error */
     void *log_user;
 } ferry_env_desc;
 
@@ -302,7 +302,7 @@ typedef struct ferry_agent_desc {
     uint32_t struct_size;
     uint32_t reserved;
     const char *address; /* as above, but a bare NAME or path is connected to; NULL: FERRY_ADDRESS */
-    uint64_t max_bytes;  /* refuse a region larger than this. 0: 1 GiB */
+    uint64_t max_bytes; /* refuse a region larger than this. 0: 1 GiB */
     ferry_log log;
     void *log_user;
 } ferry_agent_desc;

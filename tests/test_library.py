@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "include" / "libferry.h").read_text()
 LIBRARY = ROOT / "build" / "libferry.so"
 
-needs_library = pytest.mark.skipif(not LIBRARY.exists() or not shutil.which("nm"), reason="make build/libferry.so, install binutils")
+needs_library = pytest.mark.skipif(
+    not LIBRARY.exists() or not shutil.which("nm"), reason="make build/libferry.so, install binutils"
+)
 
 
 def declared() -> set[str]:
@@ -60,7 +62,18 @@ def test_the_environment_in_the_header_compiles_and_plays(tmp_path: Path, runtim
     library = ROOT / "build" / "libferry.a"
     if not library.exists():
         pytest.skip("make build/libferry.a")
-    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'}", "walk.c", library, "-o", "walk"]
+    command = [
+        "cc",
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{ROOT / 'include'}",
+        "walk.c",
+        library,
+        "-o",
+        "walk",
+    ]
     subprocess.run(command, check=True, cwd=tmp_path)
     with ferry.launch([tmp_path / "walk"]) as env:
         assert env.action_space.start == -1
@@ -73,7 +86,11 @@ def test_the_environment_in_the_header_compiles_and_plays(tmp_path: Path, runtim
 
 
 def test_the_protocol_lists_the_extension_types_of_the_code() -> None:
-    listed = re.findall(r"^\| (\d+) \| (\w+) \|", (ROOT / "docs" / "protocol.md").read_text().split("## 5. Blobs")[1].split("## 6.")[0], re.MULTILINE)
+    listed = re.findall(
+        r"^\| (\d+) \| (\w+) \|",
+        (ROOT / "docs" / "protocol.md").read_text().split("## 5. Blobs")[1].split("## 6.")[0],
+        re.MULTILINE,
+    )
     documented = re.findall(r"^    (\d+)     (\w+)", blobs.__doc__ or "", re.MULTILINE)
     assert documented and listed == documented
 
@@ -81,7 +98,13 @@ def test_the_protocol_lists_the_extension_types_of_the_code() -> None:
 def test_the_protocol_lists_the_fields_of_the_structs() -> None:
     document = (ROOT / "docs" / "protocol.md").read_text()
     layout = (ROOT / "csrc" / "layout.h").read_text()
-    for struct, title in (("header", "**Header**"), ("group", "**Group**"), ("entry", "**Entry**"), ("line", "**Line**"), ("slot", "**Slot**")):
+    for struct, title in (
+        ("header", "**Header**"),
+        ("group", "**Group**"),
+        ("entry", "**Entry**"),
+        ("line", "**Line**"),
+        ("slot", "**Slot**"),
+    ):
         size = re.search(rf"STATIC_ASSERT\(sizeof\(ferry__{struct}\) == (\w+),", layout)
         assert size is not None
         bytes_ = {"FERRY__LINE_BYTES": "128"}.get(size.group(1), size.group(1))

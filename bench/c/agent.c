@@ -85,8 +85,7 @@ int main(int argc, char **argv) {
         for (const char *a = actions; *a; a++) {
             const ferry_turn *answer = take_turn(&p, FERRY_STEP, -1, *a - '0');
             total += answer->reward[0];
-            if ((answer->terminated[0] || answer->truncated[0]) && a[1])
-                bench_die("agent: the episode ended too early");
+            if ((answer->terminated[0] || answer->truncated[0]) && a[1]) bench_die("agent: the episode ended too early");
         }
         printf("%llu %.17g\n", (unsigned long long)(bench_now_ns() - start), total), fflush(stdout);
     }

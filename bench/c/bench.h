@@ -77,8 +77,7 @@ static inline pid_t bench_fork(unsigned limit_s) {
 /* Reaps a child that must have succeeded. */
 static inline void bench_join(pid_t pid) {
     int status;
-    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        bench_die("the other process failed");
+    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) bench_die("the other process failed");
 }
 
 static inline int bench_ascending(const void *a, const void *b) {
@@ -109,8 +108,7 @@ static inline double bench_clock_cost_ns(void) {
 
 /* "A,B" into two CPUs; -1 leaves one unpinned. */
 static inline void bench_parse_cpus(const char *text, int cpus[2]) {
-    if (sscanf(text, "%d,%d", &cpus[0], &cpus[1]) != 2)
-        bench_die("--cpus wants two numbers, as in 0,1; not '%s'", text);
+    if (sscanf(text, "%d,%d", &cpus[0], &cpus[1]) != 2) bench_die("--cpus wants two numbers, as in 0,1; not '%s'", text);
 }
 
 static inline uint64_t bench_parse_count(const char *option, const char *text) {
@@ -118,8 +116,7 @@ static inline uint64_t bench_parse_count(const char *option, const char *text) {
     unsigned long long value;
     errno = 0;
     value = strtoull(text, &end, 10);
-    if (end == text || *end || errno || *text == '-' || value > UINT32_MAX)
-        bench_die("%s wants a number, not '%s'", option, text);
+    if (end == text || *end || errno || *text == '-' || value > UINT32_MAX) bench_die("%s wants a number, not '%s'", option, text);
     return value;
 }
 

@@ -10,18 +10,16 @@ typedef struct options {
     uint32_t blocks, trips;
 } options;
 
-static const char usage[] =
-    "usage: floor [--cpus A,B] [--in BYTES] [--out BYTES] [--blocks N] [--trips N]\n"
-    "  --cpus A,B    CPUs of the agent and of the env; the same twice leaves out the spin (default 0,1)\n"
-    "  --in BYTES    size of the action, at least 8 (default 64)\n"
-    "  --out BYTES   size of the observation, at least 8 (default 64)\n"
-    "  --blocks N    blocks that are timed (default 101)\n"
-    "  --trips N     round trips in a block of the spin; a block of the futex has a tenth (default 20000)\n";
+static const char usage[] = "usage: floor [--cpus A,B] [--in BYTES] [--out BYTES] [--blocks N] [--trips N]\n"
+                            "  --cpus A,B    CPUs of the agent and of the env; the same twice leaves out the spin (default 0,1)\n"
+                            "  --in BYTES    size of the action, at least 8 (default 64)\n"
+                            "  --out BYTES   size of the observation, at least 8 (default 64)\n"
+                            "  --blocks N    blocks that are timed (default 101)\n"
+                            "  --trips N     round trips in a block of the spin; a block of the futex has a tenth (default 20000)\n";
 
 static options parse(int argc, char **argv) {
-    static const struct option known[] = {{"cpus", 1, NULL, 'c'},   {"in", 1, NULL, 'i'},    {"out", 1, NULL, 'o'},
-                                          {"blocks", 1, NULL, 'b'}, {"trips", 1, NULL, 't'}, {"help", 0, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"cpus", 1, NULL, 'c'},  {"in", 1, NULL, 'i'},   {"out", 1, NULL, 'o'}, {"blocks", 1, NULL, 'b'},
+                                          {"trips", 1, NULL, 't'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
     options o = {{0, 1}, 64, 64, 101, 20000};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'c') bench_parse_cpus(optarg, o.cpus);
@@ -37,8 +35,7 @@ static options parse(int argc, char **argv) {
 
 static void measure_trips(const options *o, floor_wait wait) {
     floor_channel channel = floor_open(o->action_bytes, o->observation_bytes, wait);
-    uint8_t *action = (uint8_t *)bench_alloc(o->action_bytes),
-            *observation = (uint8_t *)bench_alloc(o->observation_bytes);
+    uint8_t *action = (uint8_t *)bench_alloc(o->action_bytes), *observation = (uint8_t *)bench_alloc(o->observation_bytes);
     uint32_t trips = wait == FLOOR_FUTEX ? o->trips / 10 : o->trips;
     double *block_ns = (double *)bench_alloc(o->blocks * sizeof *block_ns);
     double *each_ns = (double *)bench_alloc(trips * sizeof *each_ns);
@@ -63,9 +60,9 @@ static void measure_trips(const options *o, floor_wait wait) {
     bench_sort(each_ns, trips);
     printf("  \"%s\": {\"blocks\": %u, \"trips\": %u, \"ns\": %.1f, \"fastest_ns\": %.1f, \"slowest_ns\": %.1f, "
            "\"single_ns\": {\"p50\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f}},\n",
-           wait == FLOOR_SPIN ? "spin" : "futex", o->blocks, trips, bench_quantile(block_ns, o->blocks, 0.5),
-           block_ns[0], block_ns[o->blocks - 1], bench_quantile(each_ns, trips, 0.5),
-           bench_quantile(each_ns, trips, 0.99), bench_quantile(each_ns, trips, 0.999));
+           wait == FLOOR_SPIN ? "spin" : "futex", o->blocks, trips, bench_quantile(block_ns, o->blocks, 0.5), block_ns[0],
+           block_ns[o->blocks - 1], bench_quantile(each_ns, trips, 0.5), bench_quantile(each_ns, trips, 0.99),
+           bench_quantile(each_ns, trips, 0.999));
     free(action), free(observation), free(block_ns), free(each_ns);
 }
 
@@ -90,9 +87,8 @@ static double measure_memcpy_ns(size_t size_bytes) {
 
 int main(int argc, char **argv) {
     options o = parse(argc, argv);
-    printf(
-        "{\n  \"bench\": \"floor\", \"cpus\": {\"agent\": %d, \"env\": %d}, \"bytes\": {\"in\": %zu, \"out\": %zu},\n",
-        o.cpus[0], o.cpus[1], o.action_bytes, o.observation_bytes);
+    printf("{\n  \"bench\": \"floor\", \"cpus\": {\"agent\": %d, \"env\": %d}, \"bytes\": {\"in\": %zu, \"out\": %zu},\n", o.cpus[0],
+           o.cpus[1], o.action_bytes, o.observation_bytes);
     printf("  \"clock_ns\": %.1f,\n", bench_clock_cost_ns());
     if (o.cpus[0] != o.cpus[1]) measure_trips(&o, FLOOR_SPIN);
     measure_trips(&o, FLOOR_FUTEX);

@@ -28,9 +28,7 @@ typedef struct floor_channel {
     floor_wait wait;
 } floor_channel;
 
-static inline size_t floor_round_up(size_t size_bytes) {
-    return (size_bytes + FLOOR_LINE - 1) / FLOOR_LINE * FLOOR_LINE;
-}
+static inline size_t floor_round_up(size_t size_bytes) { return (size_bytes + FLOOR_LINE - 1) / FLOOR_LINE * FLOOR_LINE; }
 
 static inline size_t floor_size(size_t action_bytes, size_t observation_bytes) {
     return 2 * FLOOR_LINE + floor_round_up(action_bytes) + floor_round_up(observation_bytes);
@@ -47,9 +45,7 @@ static inline floor_channel floor_open(size_t action_bytes, size_t observation_b
     return c;
 }
 
-static inline void floor_close(floor_channel *c) {
-    munmap(c->asked, floor_size(c->action_bytes, c->observation_bytes));
-}
+static inline void floor_close(floor_channel *c) { munmap(c->asked, floor_size(c->action_bytes, c->observation_bytes)); }
 
 static inline void floor_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -83,22 +79,19 @@ static inline uint64_t payload_read(const uint8_t *payload, size_t size_bytes) {
     memcpy(&first, payload, sizeof first);
     memcpy(&last, payload + size_bytes - sizeof last, sizeof last);
     if (first != last)
-        bench_die("a payload was torn: it begins with %llu, ends with %llu", (unsigned long long)first,
-                  (unsigned long long)last);
+        bench_die("a payload was torn: it begins with %llu, ends with %llu", (unsigned long long)first, (unsigned long long)last);
     return first;
 }
 
 static inline void payload_expect(const uint8_t *payload, size_t size_bytes, uint64_t value) {
     uint64_t seen = payload_read(payload, size_bytes);
-    if (seen != value)
-        bench_die("trip %llu: the payload says %llu", (unsigned long long)value, (unsigned long long)seen);
+    if (seen != value) bench_die("trip %llu: the payload says %llu", (unsigned long long)value, (unsigned long long)seen);
 }
 
 /* The inner loops. Always inlined, so that a call with literal sizes and wait becomes what a hand would write for just
  * that case. */
-__attribute__((always_inline)) static inline void floor_env_loop(const floor_channel *c, uint64_t first, uint32_t trips,
-                                                                 size_t in, size_t out, floor_wait wait,
-                                                                 uint8_t *action, uint8_t *observation) {
+__attribute__((always_inline)) static inline void floor_env_loop(const floor_channel *c, uint64_t first, uint32_t trips, size_t in,
+                                                                 size_t out, floor_wait wait, uint8_t *action, uint8_t *observation) {
     for (uint64_t n = first; n < first + trips; n++) {
         floor_await(c->asked, (uint32_t)n, wait);
         memcpy(action, c->action, in);
@@ -108,10 +101,9 @@ __attribute__((always_inline)) static inline void floor_env_loop(const floor_cha
     }
 }
 
-__attribute__((always_inline)) static inline void floor_agent_loop(const floor_channel *c, uint64_t first,
-                                                                   uint32_t trips, size_t in, size_t out,
-                                                                   floor_wait wait, uint8_t *action,
-                                                                   uint8_t *observation, double *each_ns) {
+__attribute__((always_inline)) static inline void floor_agent_loop(const floor_channel *c, uint64_t first, uint32_t trips, size_t in,
+                                                                   size_t out, floor_wait wait, uint8_t *action, uint8_t *observation,
+                                                                   double *each_ns) {
     for (uint64_t n = first; n < first + trips; n++) {
         uint64_t start = each_ns ? bench_now_ns() : 0;
         payload_write(action, in, n);
@@ -125,8 +117,7 @@ __attribute__((always_inline)) static inline void floor_agent_loop(const floor_c
 }
 
 /* One block of round trips, numbered from first on, on the env's side. The buffers are private to the process. */
-static inline void floor_env_block(const floor_channel *c, uint64_t first, uint32_t trips, uint8_t *action,
-                                   uint8_t *observation) {
+static inline void floor_env_block(const floor_channel *c, uint64_t first, uint32_t trips, uint8_t *action, uint8_t *observation) {
     size_t in = c->action_bytes, out = c->observation_bytes;
     if (c->wait == FLOOR_FUTEX) floor_env_loop(c, first, trips, in, out, FLOOR_FUTEX, action, observation);
     else if (in == 64 && out == 64) floor_env_loop(c, first, trips, 64, 64, FLOOR_SPIN, action, observation);
@@ -134,12 +125,11 @@ static inline void floor_env_block(const floor_channel *c, uint64_t first, uint3
 }
 
 /* The agent's side of the same. each_ns receives the time of every single trip, or is NULL. */
-static inline void floor_agent_block(const floor_channel *c, uint64_t first, uint32_t trips, uint8_t *action,
-                                     uint8_t *observation, double *each_ns) {
+static inline void floor_agent_block(const floor_channel *c, uint64_t first, uint32_t trips, uint8_t *action, uint8_t *observation,
+                                     double *each_ns) {
     size_t in = c->action_bytes, out = c->observation_bytes;
     if (c->wait == FLOOR_FUTEX) floor_agent_loop(c, first, trips, in, out, FLOOR_FUTEX, action, observation, each_ns);
-    else if (in == 64 && out == 64 && !each_ns)
-        floor_agent_loop(c, first, trips, 64, 64, FLOOR_SPIN, action, observation, NULL);
+    else if (in == 64 && out == 64 && !each_ns) floor_agent_loop(c, first, trips, 64, 64, FLOOR_SPIN, action, observation, NULL);
     else floor_agent_loop(c, first, trips, in, out, FLOOR_SPIN, action, observation, each_ns);
 }
 

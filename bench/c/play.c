@@ -72,10 +72,8 @@ static int take_answer(channel *c) {
     int was_step = !c->needs_reset;
     if (ferry_agent_wait(c->agent, (int64_t)PEER_TIMEOUT_S * BENCH_NS_PER_S, &answer) != 1) die_of(c->agent);
     if (c->number && answer->number != c->number + 1)
-        bench_die("play: %s: answer %llu follows %llu", c->address, (unsigned long long)answer->number,
-                  (unsigned long long)c->number);
-    if (answer->status[0] != FERRY_ROW_OK)
-        bench_die("play: %s: turn %llu failed", c->address, (unsigned long long)answer->number);
+        bench_die("play: %s: answer %llu follows %llu", c->address, (unsigned long long)answer->number, (unsigned long long)c->number);
+    if (answer->status[0] != FERRY_ROW_OK) bench_die("play: %s: turn %llu failed", c->address, (unsigned long long)answer->number);
     c->number = answer->number;
     c->needs_reset = answer->terminated[0] || answer->truncated[0];
     return was_step;
@@ -88,11 +86,8 @@ static double cpu_seconds(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option known[] = {{"count", 1, NULL, 'n'},
-                                          {"seconds", 1, NULL, 's'},
-                                          {"cpu", 1, NULL, 'c'},
-                                          {"help", 0, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"count", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'}, {"cpu", 1, NULL, 'c'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
     char directory[] = "/tmp/ferry-bench-XXXXXX";
     static channel channels[MAX_COUNT];
     uint32_t count = 1;
@@ -123,9 +118,8 @@ int main(int argc, char **argv) {
     for (uint32_t i = 0; i < count; i++) ferry_agent_close(channels[i].agent);
     for (uint32_t i = 0; i < count; i++) kill(channels[i].pid, SIGTERM), bench_join(channels[i].pid);
     rmdir(directory);
-    printf(
-        "{\"bench\": \"play\", \"count\": %u, \"cpu\": %d, \"seconds\": %.3f, \"steps\": %llu, \"steps_per_s\": %.0f, "
-        "\"us_per_step\": %.3f, \"agent_cpu_share\": %.5f}\n",
-        count, cpu, wall, (unsigned long long)steps, (double)steps / wall, 1e6 * wall / (double)steps, cpu_time / wall);
+    printf("{\"bench\": \"play\", \"count\": %u, \"cpu\": %d, \"seconds\": %.3f, \"steps\": %llu, \"steps_per_s\": %.0f, "
+           "\"us_per_step\": %.3f, \"agent_cpu_share\": %.5f}\n",
+           count, cpu, wall, (unsigned long long)steps, (double)steps / wall, 1e6 * wall / (double)steps, cpu_time / wall);
     return 0;
 }

@@ -35,10 +35,9 @@ static const char usage[] = "usage: [FERRY_WAIT=spin|adaptive|block] roundtrip [
                             "  --only WHO      floor or ferry: run that one alone, for a profiler\n";
 
 static options parse(int argc, char **argv) {
-    static const struct option known[] = {{"cpus", 1, NULL, 'c'},  {"in", 1, NULL, 'i'},     {"out", 1, NULL, 'o'},
-                                          {"pairs", 1, NULL, 'p'}, {"blocks", 1, NULL, 'b'}, {"singles", 1, NULL, 's'},
-                                          {"trips", 1, NULL, 't'}, {"only", 1, NULL, 'w'},   {"help", 0, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"cpus", 1, NULL, 'c'},    {"in", 1, NULL, 'i'},    {"out", 1, NULL, 'o'},  {"pairs", 1, NULL, 'p'}, {"blocks", 1, NULL, 'b'},
+        {"singles", 1, NULL, 's'}, {"trips", 1, NULL, 't'}, {"only", 1, NULL, 'w'}, {"help", 0, NULL, 'h'},  {NULL, 0, NULL, 0}};
     options o = {{0, 1}, 64, 64, 5, 101, 10, 5000, -1, getenv("FERRY_WAIT"), FLOOR_SPIN};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'c') bench_parse_cpus(optarg, o.cpus);
@@ -106,8 +105,7 @@ static void ferry_env_block(const side *s, uint32_t trips) {
     for (uint32_t i = 0; i < trips; i++) {
         if (ferry_env_wait(env, FERRY_FOREVER, &turn) != 1 || turn->kind == FERRY_LEFT) die_of_env(env);
         if (turn->kind == FERRY_STEP) {
-            payload_write(s->observation, out,
-                          payload_read((const uint8_t *)turn->data[ACTION], in) + FLOOR_ANSWER_PLUS);
+            payload_write(s->observation, out, payload_read((const uint8_t *)turn->data[ACTION], in) + FLOOR_ANSWER_PLUS);
             memcpy(turn->data[OBSERVATION], s->observation, out);
         }
         if (ferry_env_reply(env) < 0) die_of_env(env);
@@ -159,8 +157,7 @@ static void run_schedule(const side *s, const options *o, const results *r) {
             if (r && block > o->blocks) each_ns = r->single_ns[contender] + (size_t)(block - o->blocks - 1) * o->trips;
             start = bench_now_ns();
             run_block(s, contender, first, o->trips, each_ns);
-            if (r && block >= 1 && block <= o->blocks)
-                r->block_ns[contender][block - 1] = (double)(bench_now_ns() - start) / o->trips;
+            if (r && block >= 1 && block <= o->blocks) r->block_ns[contender][block - 1] = (double)(bench_now_ns() - start) / o->trips;
         }
     }
 }
@@ -200,8 +197,7 @@ typedef struct pair_medians {
 
 static pair_medians reduce(const results *r, uint32_t blocks) {
     pair_medians m;
-    double *ratio = (double *)bench_alloc(blocks * sizeof *ratio),
-           *difference = (double *)bench_alloc(blocks * sizeof *difference);
+    double *ratio = (double *)bench_alloc(blocks * sizeof *ratio), *difference = (double *)bench_alloc(blocks * sizeof *difference);
     for (int c = 0; c < NUM_CONTENDERS; c++) {
         for (uint32_t b = 0; b < blocks; b++) {
             ratio[b] = r->block_ns[c][b] / r->block_ns[FLOOR][b];
@@ -226,12 +222,11 @@ static void print(const options *o, const pair_medians *pairs, const results *r,
     printf("{\"bench\": \"roundtrip\", \"wait\": \"%s\", \"floor_wait\": \"%s\", \"cpus\": {\"agent\": %d, \"env\": "
            "%d},\n",
            o->wait_name, o->floor == FLOOR_SPIN ? "spin" : "futex", o->cpus[0], o->cpus[1]);
-    printf(" \"bytes\": {\"in\": %zu, \"out\": %zu}, \"pairs\": %u, \"blocks\": %u, \"trips\": %u, \"clock_ns\": %.1f",
-           o->action_bytes, o->observation_bytes, o->pairs, o->blocks, o->trips, bench_clock_cost_ns());
+    printf(" \"bytes\": {\"in\": %zu, \"out\": %zu}, \"pairs\": %u, \"blocks\": %u, \"trips\": %u, \"clock_ns\": %.1f", o->action_bytes,
+           o->observation_bytes, o->pairs, o->blocks, o->trips, bench_clock_cost_ns());
     for (int c = 0; c < NUM_CONTENDERS; c++) {
         double *single_ns = r->single_ns[c];
-        printf(",\n \"%s\": {\"ns\": %.1f, \"ratio\": %.4f, \"difference_ns\": %.1f, \"ratio_by_pair\": [",
-               contender_names[c],
+        printf(",\n \"%s\": {\"ns\": %.1f, \"ratio\": %.4f, \"difference_ns\": %.1f, \"ratio_by_pair\": [", contender_names[c],
                median_of_pairs(pairs, o->pairs, offsetof(pair_medians, ns) + (size_t)c * sizeof(double)),
                median_of_pairs(pairs, o->pairs, offsetof(pair_medians, ratio) + (size_t)c * sizeof(double)),
                median_of_pairs(pairs, o->pairs, offsetof(pair_medians, difference_ns) + (size_t)c * sizeof(double)));
@@ -239,9 +234,8 @@ static void print(const options *o, const pair_medians *pairs, const results *r,
         printf("]");
         if (singles) {
             bench_sort(single_ns, singles);
-            printf(", \"single_ns\": {\"p50\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f}",
-                   bench_quantile(single_ns, singles, 0.5), bench_quantile(single_ns, singles, 0.99),
-                   bench_quantile(single_ns, singles, 0.999));
+            printf(", \"single_ns\": {\"p50\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f}", bench_quantile(single_ns, singles, 0.5),
+                   bench_quantile(single_ns, singles, 0.99), bench_quantile(single_ns, singles, 0.999));
         }
         printf("}");
     }

@@ -6,8 +6,8 @@
 #define _GNU_SOURCE
 #endif
 
-#include <libferry.h>
 #include <errno.h>
+#include <libferry.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,20 +21,20 @@
 
 #define SECOND INT64_C(1000000000)
 
-#define CHECK(condition)                                                                                                               \
-    do {                                                                                                                               \
-        if (!(condition)) {                                                                                                            \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                                                    \
-            exit(1);                                                                                                                   \
-        }                                                                                                                              \
+#define CHECK(condition)                                                                                                                   \
+    do {                                                                                                                                   \
+        if (!(condition)) {                                                                                                                \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                                                        \
+            exit(1);                                                                                                                       \
+        }                                                                                                                                  \
     } while (0)
 
-#define CHECK_CONTAINS(text, part)                                                                                                     \
-    do {                                                                                                                               \
-        if (strstr((text), (part)) == NULL) {                                                                                          \
-            fprintf(stderr, "%s:%d: failed: \"%s\" does not contain \"%s\"\n", __FILE__, __LINE__, (text), (part));                    \
-            exit(1);                                                                                                                   \
-        }                                                                                                                              \
+#define CHECK_CONTAINS(text, part)                                                                                                         \
+    do {                                                                                                                                   \
+        if (strstr((text), (part)) == NULL) {                                                                                              \
+            fprintf(stderr, "%s:%d: failed: \"%s\" does not contain \"%s\"\n", __FILE__, __LINE__, (text), (part));                        \
+            exit(1);                                                                                                                       \
+        }                                                                                                                                  \
     } while (0)
 
 static inline int64_t now_ns(void) {

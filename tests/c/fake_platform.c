@@ -17,7 +17,8 @@ uint64_t ferry__platform_memory_available(void) { return fake.memory_available !
 
 int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why) {
     *out = FERRY__NO_OS;
-    if (fake.create_fails) return ferry__fail(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory: fake", (unsigned long long)bytes);
+    if (fake.create_fails)
+        return ferry__fail(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory: fake", (unsigned long long)bytes);
     return real_memory_create(bytes, out, why);
 }
 

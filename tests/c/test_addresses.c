@@ -4,8 +4,22 @@
 #include <sys/un.h>
 
 static void test_bad_names_are_refused(void) {
-    static const char *const bad[] = {"", "-a", ".hidden", "a b", "a/b", "serve:", "connect:", "connect:a#", "connect:a#x", "serve:fd:3", "fd:", "fd:x", "fd:-1",
-                                      "fd:99999999999", "\xff", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    static const char *const bad[] = {"",
+                                      "-a",
+                                      ".hidden",
+                                      "a b",
+                                      "a/b",
+                                      "serve:",
+                                      "connect:",
+                                      "connect:a#",
+                                      "connect:a#x",
+                                      "serve:fd:3",
+                                      "fd:",
+                                      "fd:x",
+                                      "fd:-1",
+                                      "fd:99999999999",
+                                      "\xff",
+                                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     ferry_why why;
     size_t i;
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -7,8 +7,9 @@ static ferry_env *env_of(ferry_field *fields, uint32_t num_fields, ferry_why *wh
     ferry_env_desc desc;
     ferry_env *env;
     memset(&desc, 0, sizeof desc);
-    desc.struct_size = sizeof desc, desc.address = "spec", desc.name = "sp\xC3\xA9"
-                                                                      "c";
+    desc.struct_size = sizeof desc, desc.address = "spec",
+    desc.name = "sp\xC3\xA9"
+                "c";
     desc.fields = fields, desc.num_fields = num_fields;
     desc.blob_format = FERRY_MSGPACK;
     desc.about.data = "{}", desc.about.size_bytes = 2, desc.about.format = FERRY_JSON;
@@ -95,7 +96,8 @@ static void test_the_agent_sees_what_the_environment_said(void) {
     fields[UNSIGNED] = field_of(FERRY_BOX, FERRY_U64, "c#1"), fields[UNSIGNED].ndim = 1, fields[UNSIGNED].shape[0] = 2;
     fields[UNSIGNED].low_each = none, fields[UNSIGNED].high_each = all;
     fields[DISCRETE] = field_of(FERRY_DISCRETE, 0, "d"), fields[DISCRETE].n = INT64_MAX, fields[DISCRETE].start = -3;
-    fields[MULTI] = field_of(FERRY_MULTI_DISCRETE, FERRY_I32, "m"), fields[MULTI].ndim = 2, fields[MULTI].shape[0] = fields[MULTI].shape[1] = 2;
+    fields[MULTI] = field_of(FERRY_MULTI_DISCRETE, FERRY_I32, "m"), fields[MULTI].ndim = 2,
+    fields[MULTI].shape[0] = fields[MULTI].shape[1] = 2;
     fields[MULTI].low = -1, fields[MULTI].high = 3;
     fields[BINARY] = field_of(FERRY_MULTI_BINARY, 0, "e"), fields[BINARY].ndim = 1, fields[BINARY].shape[0] = 7;
     fields[EMPTY] = field_of(FERRY_TUPLE, 0, "f");
@@ -136,7 +138,8 @@ static void test_the_agent_sees_what_the_environment_said(void) {
 }
 
 static void test_sizes_of_elements(void) {
-    CHECK(ferry_dtype_bytes(FERRY_BOOL) == 1 && ferry_dtype_bytes(FERRY_F16) == 2 && ferry_dtype_bytes(FERRY_F32) == 4 && ferry_dtype_bytes(FERRY_U64) == 8);
+    CHECK(ferry_dtype_bytes(FERRY_BOOL) == 1 && ferry_dtype_bytes(FERRY_F16) == 2 && ferry_dtype_bytes(FERRY_F32) == 4 &&
+          ferry_dtype_bytes(FERRY_U64) == 8);
     CHECK(ferry_dtype_bytes(FERRY_DEFAULT) == 0 && ferry_dtype_bytes(-1) == 0 && ferry_dtype_bytes(13) == 0);
 }
 
