@@ -127,7 +127,7 @@ def _code(dtype: Any, path: str, role: int) -> int:
 def _is_unbounded(space: spaces.Box) -> bool:
     """Whether all that limits the values is their dtype, as a field without bounds says it."""
     dtype: Any = space.dtype
-    if dtype.kind in "bu":
+    if dtype.kind in ("b", "u"):
         highest = 1 if dtype.kind == "b" else np.iinfo(dtype).max
         return not space.low.any() and bool(np.all(space.high == highest))
     return not space.bounded_below.any() and not space.bounded_above.any()
