@@ -28,6 +28,7 @@ struct ferry_agent {
     uint64_t number;   /* of the turn that was sent last */
     int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
     int owed;
+    ferry__plain expected; /* the answer, if it has no blob, like most */
 };
 
 /* ---- Handshake ---- */
@@ -156,8 +157,9 @@ ferry_turn *ferry_agent_turn(ferry_agent *agent) {
 int ferry_agent_send(ferry_agent *agent) {
     const ferry__header *header = &agent->spec.header;
     ferry__slot *slot = agent->out;
-    ferry_turn *turn = &agent->request;
+    ferry_turn *turn = &agent->request, *answer;
     ferry_why *why = &agent->channel.why;
+    uint32_t seq;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     why->code = 0;
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
@@ -172,46 +174,51 @@ int ferry_agent_send(ferry_agent *agent) {
     if (turn->kind == FERRY_RESET) memcpy((char *)slot + agent->spec.group.seed_offset, &agent->seed, sizeof agent->seed);
     slot->kind = (uint16_t)turn->kind;
     slot->number = ++agent->number;
+    seq = header->seq_start + (uint32_t)agent->number;
     agent->owed = 1, agent->owed_ns = 0;
     if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
-    ferry__slot_publish(slot, header->seq_start + (uint32_t)agent->number, agent->env_line);
+    ferry__slot_publish(slot, seq, agent->env_line);
+    /* While the environment is at work. */
+    agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
+    answer = &agent->turns.turn[agent->number & 1];
+    answer->kind = turn->kind, answer->number = agent->number;
     return 0;
 }
 
-/* Checks the head of the answer that has arrived and points at the rest. */
-static int ferry__agent_take(ferry_agent *agent) {
-    uint32_t which = (uint32_t)(agent->number & 1);
+/* Checks the head of the answer that has arrived, and its blob. */
+static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_turn *answer) {
     ferry__slot head;
-    ferry_turn *answer = &agent->turns.turn[which];
-    ferry__copy_in(&head, agent->in[which], sizeof head);
+    ferry__copy_in(&head, slot, sizeof head);
     if (head.number != agent->number || head.kind != agent->request.kind)
         return ferry__channel_lose(
             &agent->channel, FERRY_ECORRUPT,
             "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
             agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
-    if (!ferry__inbox_is_idle(&agent->inbox, &head, &answer->blob) &&
-        ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)agent->in[which] + agent->spec.header.env_blob,
-                          &answer->blob) < 0)
+    agent->turns.turn[0].blob.format = agent->turns.turn[1].blob.format = FERRY_NONE;
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob) < 0)
         return agent->channel.lost;
-    answer->kind = head.kind, answer->number = head.number;
     return 1;
 }
 
 int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
-    uint32_t next = agent->spec.header.seq_start + (uint32_t)agent->number;
+    uint32_t which = (uint32_t)(agent->number & 1), next = agent->expected.seq;
     /* The slot's last message is two turns old; before its first it holds the start. */
     uint32_t previous = agent->number > 1 ? next - 2 : agent->spec.header.seq_start;
-    int got;
+    const ferry__slot *slot = agent->in[which];
+    ferry_turn *answer = &agent->turns.turn[which];
+    int plain = !agent->inbox.used, got;
     *out = NULL;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     agent->channel.why.code = 0;
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
-    got = ferry__channel_await(&agent->channel, agent->line, agent->in[agent->number & 1], previous, next, timeout_ns);
-    if (got > 0) got = ferry__agent_take(agent);
+    got = ferry__channel_await(&agent->channel, agent->line, slot, previous, next, timeout_ns);
+    if (got > 0 && !(plain && ferry__slot_is_plain(slot, &agent->expected))) got = ferry__agent_take(agent, slot, answer);
     if (got > 0) {
         agent->owed = 0;
-        *out = &agent->turns.turn[agent->number & 1];
-    } else if (got < 0) ferry__agent_leave(agent);
+        *out = answer;
+        return 1;
+    }
+    if (got < 0) ferry__agent_leave(agent);
     else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
     return got;
 }

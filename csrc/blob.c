@@ -27,7 +27,8 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
     int err;
     if (inbox->mapped != NULL) ferry__inbox_unmap(inbox);
     memset(out, 0, sizeof *out);
-    if (head->blob_format == FERRY_NONE) return 0;
+    inbox->used = head->blob_format != FERRY_NONE;
+    if (!inbox->used) return 0;
     if (head->blob_format > FERRY_TEXT || head->blob_where > FERRY__WHERE_DESCRIPTOR ||
         (head->blob_where == FERRY__WHERE_SLOT && head->blob_bytes > inbox->room))
         return ferry__channel_lose(channel, FERRY_ECORRUPT,

@@ -14,6 +14,7 @@ typedef struct ferry__inbox {
     uint64_t room;
     void *mapped;
     uint64_t mapped_bytes;
+    int used; /* the last message had a blob */
 } ferry__inbox;
 
 /* The blob that goes out with the next turn, as far as it does not lie in the slot. */
@@ -23,11 +24,8 @@ typedef struct ferry__outbox {
     int used; /* the message under way has a blob; the agent's: or the one before had */
 } ferry__outbox;
 
-/* Is there nothing to do, as in most turns? head is the message's, shown what the program sees. (The slot that is being written is not asked:
- * a load from a line whose ownership is on its way waits for it.) */
-static inline int ferry__inbox_is_idle(const ferry__inbox *inbox, const ferry__slot *head, const ferry_blob *shown) {
-    return head->blob_format == FERRY_NONE && shown->format == FERRY_NONE && inbox->mapped == NULL;
-}
+/* Is there nothing to do, as in most turns? (The slot that is being written is not asked: a load from a line whose ownership is on its way
+ * waits for it.) */
 static inline int ferry__outbox_is_idle(const ferry__outbox *outbox, const ferry_blob *blob) {
     return blob->format == FERRY_NONE && !outbox->used;
 }

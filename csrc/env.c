@@ -21,16 +21,15 @@ struct ferry_env {
     ferry__line *line, *agent_line;
     ferry__slot *in, *out[2];
     char *message;      /* private copy of the agent's slot, up to the end of its fields */
-    size_t taken_bytes; /* of it, what is copied of every message; beyond lie large actions, which only steps have */
+    ferry__plain expected; /* the next message, if it is a step like most */
     double reward;      /* the answer's columns until it is published */
-    uint64_t episode;
+    uint64_t episode;   /* resets so far, over all connections */
     uint8_t terminated, truncated, status;
     ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
     ferry_turn left;   /* the turn that says so */
     uint64_t number;   /* of the turn that was taken last */
-    uint64_t episodes; /* resets so far, over all connections */
     int holding;       /* the program has a turn that it has not answered */
     int abandoned;     /* it had one when its agent left, and may answer it yet */
     int playing;       /* there was a reset, and no failure since */
@@ -74,6 +73,8 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     ferry_turn *turn = &env->turns.turn[number & 1];
     uint32_t i;
     turn->number = number;
+    turn->kind = FERRY_STEP;
+    env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
     env->reward = 0, env->terminated = 0, env->truncated = 0, env->status = FERRY_ROW_OK;
     env->outbox.used = 0;
     if (env->spec.num_infos == 0) return;
@@ -90,14 +91,8 @@ static void ferry__env_ready(void *user) {
 
 /* ---- Life cycle ---- */
 
-#define FERRY__SMALL 1024 /* bytes that are copied without asking whether they are needed */
-
 static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
-    uint64_t columns_end = env->spec.columns_end[FERRY__AGENT - 1], fields_end = env->spec.fields_end[FERRY__AGENT - 1];
-    env->taken_bytes = (size_t)(fields_end <= FERRY__SMALL ? fields_end : columns_end);
-    /* Whole lines are copied fastest; the room for blobs, at least one, follows. */
-    env->taken_bytes = (env->taken_bytes + FERRY__CACHE_LINE - 1) / FERRY__CACHE_LINE * FERRY__CACHE_LINE;
-    env->message = (char *)calloc(1, (size_t)fields_end + FERRY__CACHE_LINE);
+    env->message = (char *)calloc(1, (size_t)env->spec.fields_end[FERRY__AGENT - 1]);
     return env->message != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
@@ -171,7 +166,7 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel, env->line);
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
     *(double *)(void *)(columns + group->reward_offset) = env->reward;
-    *(uint64_t *)(void *)(columns + group->episode_offset) = env->episodes;
+    *(uint64_t *)(void *)(columns + group->episode_offset) = env->episode;
     columns[group->terminated_offset] = (char)env->terminated, columns[group->truncated_offset] = (char)env->truncated;
     columns[group->status_offset] = (char)status;
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
@@ -244,34 +239,38 @@ static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
     return 1;
 }
 
+/* Copies the actions and checks them: 1 the program's turn, 0 it was answered here. */
+static int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
+    size_t begin = (size_t)env->spec.columns_end[FERRY__AGENT - 1], end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
+    env->number++;
+    ferry__copy_in(env->message + begin, (const char *)env->in + begin, end - begin);
+    if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
+    env->holding = 1;
+    return 1;
+}
+
 /* Takes the message that has arrived: 1 the program's turn, 0 it was answered here, negative: the connection is over. */
 static int ferry__env_take(ferry_env *env) {
     const ferry__slot *head = (const ferry__slot *)(void *)env->message;
     ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
-    size_t fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1], taken = env->taken_bytes;
     uint32_t row;
-    ferry__copy_in(env->message, env->in, taken);
+    ferry__copy_in(env->message, env->in, (size_t)env->spec.columns_end[FERRY__AGENT - 1]);
     memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
     if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
         return ferry__channel_lose(
             &env->channel, FERRY_ECORRUPT,
             "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
             env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
-    if (!ferry__inbox_is_idle(&env->inbox, head, &turn->blob) &&
-        ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
+    env->turns.turn[0].blob.format = env->turns.turn[1].blob.format = FERRY_NONE;
+    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
         return env->channel.lost;
-    env->number++;
     turn->kind = head->kind;
-    if (head->kind == FERRY_RESET) {
-        env->episodes++;
-        env->playing = 1;
-    }
-    env->episode = env->episodes;
-    if (head->kind == FERRY_STEP) {
-        if (!env->playing) return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
-        if (fields_end > taken) ferry__copy_in(env->message + taken, (const char *)env->in + taken, fields_end - taken);
-        if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
-    }
+    if (head->kind == FERRY_STEP && env->playing) return ferry__env_take_actions(env, turn);
+    env->number++;
+    if (head->kind == FERRY_STEP)
+        return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
+    env->episode++;
+    env->playing = 1;
     env->holding = 1;
     return 1;
 }
@@ -290,15 +289,18 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     return 1;
 }
 
-/* One look at an open connection, as ferry_env_wait; FERRY_OK with *out NULL also means that a message was answered here. */
+/* As ferry_env_wait while a connection is open; *answered says that a message came and was answered here. */
 static int ferry__env_wait_once(ferry_env *env, int64_t timeout_ns, const ferry_turn **out, int *answered) {
-    uint32_t seen = env->spec.header.seq_start + (uint32_t)env->number;
-    int got = ferry__channel_await(&env->channel, env->line, env->in, seen, seen + 1, timeout_ns);
+    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    uint32_t next = env->expected.seq;
+    int plain = env->playing && !env->inbox.used;
+    int got = ferry__channel_await(&env->channel, env->line, env->in, next - 1, next, timeout_ns);
     *answered = 0;
     if (got > 0) {
-        got = ferry__env_take(env);
-        if (got > 0) *out = &env->turns.turn[env->number & 1];
-        else *answered = 1;
+        plain = plain && ferry__slot_is_plain(env->in, &env->expected);
+        got = plain ? ferry__env_take_actions(env, turn) : ferry__env_take(env);
+        if (got > 0) *out = turn;
+        *answered = got == 0;
     }
     return got < 0 ? ferry__env_leave(env, out) : got;
 }

@@ -16,6 +16,30 @@ static inline void ferry__slot_publish(ferry__slot *slot, uint32_t seq, const fe
     if (ferry__load_relaxed(&peer->parked) != 0) ferry__platform_wake(&slot->seq);
 }
 
+/* The first 16 bytes of a head, which say all there is to say of a message without a blob. */
+typedef struct ferry__plain {
+    uint32_t seq;
+    uint16_t kind;
+    uint8_t blob_format, blob_where;
+    uint64_t number;
+} ferry__plain;
+FERRY__STATIC_ASSERT(sizeof(ferry__plain) == 16, sizeof_plain);
+
+/* Is the published message exactly the one that was expected? If not, it may still be a good one: look closer. */
+static inline int ferry__slot_is_plain(const ferry__slot *slot, const ferry__plain *expected) {
+    uint64_t seen[2], wanted[2];
+    ferry__copy_in(seen, slot, sizeof seen);
+    memcpy(wanted, expected, sizeof wanted);
+    return ((seen[0] ^ wanted[0]) | (seen[1] ^ wanted[1])) == 0;
+}
+
+static inline ferry__plain ferry__plain_of(uint32_t seq, uint32_t kind, uint64_t number) {
+    ferry__plain plain;
+    plain.seq = seq, plain.kind = (uint16_t)kind, plain.blob_format = FERRY_NONE, plain.blob_where = FERRY__WHERE_SLOT,
+    plain.number = number;
+    return plain;
+}
+
 /* 1: the message next is there, 0: the slot still holds previous, FERRY_ECORRUPT: it holds what nobody may write. Only equality is
  * asked, since the words wrap. */
 static inline int ferry__slot_state(const ferry__slot *slot, uint32_t previous, uint32_t next) {

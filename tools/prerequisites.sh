@@ -25,7 +25,7 @@ fi
 if ! command -v "$cc" >/dev/null; then
     lacks "a C compiler ($cc)" gcc
     lacks "the headers of the C library" libc6-dev
-elif ! echo '#include <stdio.h>' | "$cc" -E -o /dev/null - 2>/dev/null; then
+elif ! echo '#include <stdio.h>' | "$cc" -E - >/dev/null 2>&1; then
     lacks "the headers of the C library" libc6-dev
 fi
 command -v make >/dev/null || lacks make make
