@@ -18,7 +18,6 @@ struct ferry_agent {
     ferry__channel channel;
     ferry__spec spec;
     ferry__region *region;
-    ferry__line *line, *env_line;
     ferry__slot *out, *in[2];
     ferry__turns turns; /* answers, by the env's slot */
     ferry_turn request; /* being filled */
@@ -55,8 +54,8 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
         ferry__agent_forget(agent);
         return why->code;
     }
-    agent->line = (ferry__line *)(void *)(base + header->agent_offset);
-    agent->env_line = (ferry__line *)(void *)(base + header->env_offset);
+    agent->channel.line = (ferry__line *)(void *)(base + header->agent_offset);
+    agent->channel.peer_line = (ferry__line *)(void *)(base + header->env_offset);
     agent->out = (ferry__slot *)(void *)(base + header->agent_slot);
     agent->in[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
@@ -176,8 +175,8 @@ int ferry_agent_send(ferry_agent *agent) {
     slot->number = ++agent->number;
     seq = header->seq_start + (uint32_t)agent->number;
     agent->owed = 1, agent->owed_ns = 0;
-    if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel, agent->line);
-    ferry__slot_publish(slot, seq, agent->env_line);
+    if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel);
+    ferry__slot_publish(slot, seq, agent->channel.peer_line);
     /* While the environment is at work. */
     agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
     answer = &agent->turns.turn[agent->number & 1];
@@ -211,7 +210,7 @@ int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     agent->channel.why.code = 0;
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
-    got = ferry__channel_await(&agent->channel, agent->line, slot, previous, next, timeout_ns);
+    got = ferry__channel_await(&agent->channel, slot, previous, next, timeout_ns);
     if (got > 0 && !(plain && ferry__slot_is_plain(slot, &agent->expected))) got = ferry__agent_take(agent, slot, answer);
     if (got > 0) {
         agent->owed = 0;

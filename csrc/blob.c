@@ -77,9 +77,9 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
     return 0;
 }
 
-void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line) {
+void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel) {
     ferry__channel_send_blob(channel, outbox->memory, outbox->bytes);
-    line->big_blobs++;
+    channel->line->big_blobs++;
     ferry__outbox_clear(outbox);
 }
 

@@ -40,7 +40,7 @@ FERRY__LOCAL void ferry__inbox_close(ferry__inbox *inbox);
 FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room,
                                    ferry_why *why);
 /* Sends what does not lie in the slot (memory is there); just before publication. */
-FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel, ferry__line *line);
+FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel);
 FERRY__LOCAL void ferry__outbox_clear(ferry__outbox *outbox);
 
 #ifdef __cplusplus

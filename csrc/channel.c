@@ -4,6 +4,7 @@
  * that takes whatever has arrived and returns, so that a game may drive it from its ticks and a peer that says nothing stops nobody. */
 #include "channel.h"
 
+#include "atomics.h"
 #include "errors.h"
 
 #include <stdarg.h>
@@ -139,6 +140,7 @@ void ferry__channel_hang_up(ferry__channel *channel) {
         ferry__send_refusal(channel->stream, &channel->why);
     } else if (channel->lost == 0) (void)ferry__send_frame(channel->stream, FERRY__GOODBYE, NULL, 0, FERRY__NO_OS);
     else ferry__tell(channel, FERRY_LOG_INFO, "%s", channel->why.text);
+    if (channel->state == FERRY__OPEN) ferry__store_relaxed(&channel->line->left, 1);
     ferry__disconnect(channel);
 }
 
@@ -404,12 +406,12 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
 
 int ferry__channel_look(ferry__channel *channel) { return ferry__idle(channel, ferry__platform_now_ns(), 0); }
 
-int ferry__channel_await_longer(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous, uint32_t next,
-                                int64_t timeout_ns) {
+int ferry__channel_await_longer(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
         ferry__waiter waiter;
-        waiter.policy = channel->policy, waiter.line = line, waiter.idle = ferry__idle, waiter.user = channel;
+        waiter.policy = channel->policy, waiter.line = channel->line, waiter.peer = channel->peer_line, waiter.idle = ferry__idle,
+        waiter.user = channel;
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);

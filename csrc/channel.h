@@ -50,7 +50,8 @@ typedef struct ferry__channel {
     uint32_t received;  /* bytes of frame and payload so far */
     ferry__os passed;   /* the descriptor that came with it */
     char payload[FERRY__MAX_FRAME];
-    ferry__os blob; /* a large blob that has arrived and waits for its turn */
+    ferry__line *line, *peer_line; /* of the connection that is open; the sides set them */
+    ferry__os blob;                /* a large blob that has arrived and waits for its turn */
     uint64_t blob_bytes;
     int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
     uint32_t unlooked; /* turns since */
@@ -68,18 +69,18 @@ static inline int ferry__channel_is_mine(const ferry__channel *channel) { return
 /* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
 FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);
 /* Goes on where ferry__channel_await has looked often enough. */
-FERRY__LOCAL int ferry__channel_await_longer(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous,
-                                             uint32_t next, int64_t timeout_ns);
+FERRY__LOCAL int ferry__channel_await_longer(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                             int64_t timeout_ns);
 
 #define FERRY__LOOK_TURNS 1024 /* so many turns pass without a look around, where no wait gets as far as to read the clock */
 
-/* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. line is this side's. */
-static inline int ferry__channel_await(ferry__channel *channel, ferry__line *line, const ferry__slot *slot, uint32_t previous,
-                                       uint32_t next, int64_t timeout_ns) {
+/* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. */
+static inline int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                       int64_t timeout_ns) {
     int looks = timeout_ns != 0 && channel->policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0, state;
     while ((state = ferry__slot_state(slot, previous, next)) == 0 && looks-- > 0) ferry__pause();
     if (state == 1 && ++channel->unlooked < FERRY__LOOK_TURNS) return 1;
-    return ferry__channel_await_longer(channel, line, slot, previous, next, timeout_ns);
+    return ferry__channel_await_longer(channel, slot, previous, next, timeout_ns);
 }
 
 /* Looks after the peer and the door, now and then: 0, or why the connection is over. */

@@ -18,7 +18,6 @@ struct ferry_env {
     ferry__spec spec;
     uint64_t max_bytes;
     ferry__region *region; /* of the connection, or of the one before while there is none */
-    ferry__line *line, *agent_line;
     ferry__slot *in, *out[2];
     char *message;      /* private copy of the agent's slot, up to the end of its fields */
     ferry__plain expected; /* the next message, if it is a step like most */
@@ -51,8 +50,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     base = env->region->base;
     ferry__spec_write(&env->spec, base);
     if (ferry__region_protect(env->region, env->spec.parts_begin, why) < 0) return why->code;
-    env->line = (ferry__line *)(void *)(base + header->env_offset);
-    env->agent_line = (ferry__line *)(void *)(base + header->agent_offset);
+    env->channel.line = (ferry__line *)(void *)(base + header->env_offset);
+    env->channel.peer_line = (ferry__line *)(void *)(base + header->agent_offset);
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     env->out[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
@@ -163,7 +162,7 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     ferry__slot *slot = env->out[which];
     char *columns = (char *)slot;
     env->holding = 0;
-    if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel, env->line);
+    if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
     *(double *)(void *)(columns + group->reward_offset) = env->reward;
     *(uint64_t *)(void *)(columns + group->episode_offset) = env->episode;
@@ -172,7 +171,7 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
     slot->kind = (uint16_t)env->turns.turn[which].kind;
     slot->number = env->number;
-    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->agent_line);
+    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->channel.peer_line);
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
@@ -294,7 +293,7 @@ static int ferry__env_wait_once(ferry_env *env, int64_t timeout_ns, const ferry_
     ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
     uint32_t next = env->expected.seq;
     int plain = env->playing && !env->inbox.used;
-    int got = ferry__channel_await(&env->channel, env->line, env->in, next - 1, next, timeout_ns);
+    int got = ferry__channel_await(&env->channel, env->in, next - 1, next, timeout_ns);
     *answered = 0;
     if (got > 0) {
         plain = plain && ferry__slot_is_plain(env->in, &env->expected);

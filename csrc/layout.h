@@ -149,13 +149,14 @@ FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
 /* What a side says outside its turns. The peer reads parked after each publication, so nothing else here changes while both are busy. */
 typedef struct ferry__line {
     uint32_t parked; /* 1: its owner is about to sleep on the peer's next sequence word */
-    uint32_t reserved0;
+    uint32_t left;   /* 1: its owner has said goodbye; look at the control socket before you sleep */
     uint64_t sleeps;    /* how often it slept */
     uint64_t big_blobs; /* blobs that went by descriptor */
     uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
     uint64_t reserved[12];
 } ferry__line;
 
+FERRY__AT(ferry__line, left, 4);
 FERRY__AT(ferry__line, sleeps, 8);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 

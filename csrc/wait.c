@@ -66,7 +66,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
         } else {
             ferry__store_relaxed(&waiter->line->parked, 1);
             ferry__fence_dekker();
-            if (ferry__load_relaxed(word) == previous) {
+            if (ferry__load_relaxed(word) == previous && (slept || ferry__load_relaxed(&waiter->peer->left) == 0)) {
                 waiter->line->sleeps++;
                 ferry__platform_sleep(word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
             }
