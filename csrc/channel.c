@@ -326,8 +326,8 @@ int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
         visitors = 0;
         now = ferry__platform_now_ns();
         ferry__tell_what_for(channel, now);
+        if (timeout_ns != FERRY_FOREVER && now - start >= timeout_ns) return 0;
         left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
-        if (left <= 0) return 0;
         handles[0] = channel->state == FERRY__ALONE ? channel->listener.os : FERRY__NO_OS;
         handles[1] = channel->stream;
         if (left > FERRY__RETRY_NS) left = FERRY__RETRY_NS;

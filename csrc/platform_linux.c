@@ -123,13 +123,17 @@ uint64_t ferry__platform_memory_available(void) {
 }
 
 int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why) {
-    int fd = (int)syscall(SYS_memfd_create, "ferry", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+    uint64_t at, step = (uint64_t)4 << 20;
+    int fd = (int)syscall(SYS_memfd_create, "ferry", MFD_CLOEXEC | MFD_ALLOW_SEALING), err = 0;
     *out = FERRY__NO_OS;
     if (fd < 0) return ferry__fail(why, FERRY_ESYSTEM, "memfd_create failed: %s", strerror(errno));
     if ((uint64_t)(off_t)bytes != bytes || (off_t)bytes < 0) err = EFBIG;
-    else do
-            err = posix_fallocate(fd, 0, (off_t)bytes);
+    /* Step by step: up to Linux 6.8 a signal undid all that one call had reserved. */
+    for (at = 0; err == 0 && at < bytes; at += step) {
+        if (step > bytes - at) step = bytes - at;
+        do err = posix_fallocate(fd, (off_t)at, (off_t)step);
         while (err == EINTR);
+    }
     if (err == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) err = errno;
     if (err != 0) {
         close(fd);

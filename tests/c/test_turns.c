@@ -98,6 +98,21 @@ static void test_an_environment_may_connect(void) {
     CHECK(end_child(backend) == 0);
 }
 
+static void test_odd_time_outs_do_not_wait(void) {
+    static const int64_t odd[] = {0, -2, INT64_MIN, 1};
+    ferry_why why;
+    const ferry_turn *turn;
+    ferry_env *env = open_small_env("odd", &why);
+    ferry_agent *agent = open_agent("nobody", &why);
+    size_t i;
+    for (i = 0; i < sizeof odd / sizeof *odd; i++) {
+        CHECK(ferry_env_wait(env, odd[i], &turn) == 0 && turn == NULL);
+        CHECK(ferry_agent_connect(agent, odd[i]) == 0);
+    }
+    ferry_env_close(env);
+    ferry_agent_close(agent);
+}
+
 static void test_calls_out_of_order_are_refused(void) {
     int agents = 1;
     ferry_why why;
@@ -131,6 +146,7 @@ int main(void) {
     test_an_observation_outlives_the_next_turn();
     test_bad_actions_and_lawless_steps_are_refused();
     test_an_environment_may_connect();
+    test_odd_time_outs_do_not_wait();
     test_calls_out_of_order_are_refused();
     end_test(directory);
     return 0;
