@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import mmap
 import multiprocessing as mp
 import os
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from time import perf_counter_ns
 from typing import Any
 
@@ -23,19 +25,13 @@ Info = dict[str, Any]
 PEER_TIMEOUT_S = 20.0
 
 
-class Trivial(gym.Env[Observation, int]):
-    """CartPole's spaces and no physics: the observation is (steps in the episode, last action, 0, 0), the reward 1.
-
-    Args:
-        cpu: Where the process shall run that makes it.
-    """
+class Trivial(gym.Env[Observation, Any]):
+    """CartPole's spaces and no physics: the observation is (steps in the episode, last action, 0, 0), the reward 1."""
 
     observation_space = Box(-np.inf, np.inf, (4,), np.float32)
     action_space = Discrete(2)
 
-    def __init__(self, cpu: int | None = None) -> None:
-        if cpu is not None:
-            os.sched_setaffinity(0, {cpu})
+    def __init__(self) -> None:
         self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
@@ -50,7 +46,7 @@ class Trivial(gym.Env[Observation, int]):
         return np.array((self._steps, action, 0, 0), np.float32), 1.0, False, False, {}
 
 
-class Empty(gym.Env[Observation, int]):
+class Empty(gym.Env[Observation, Any]):
     """The least that an in-process Env can do and still return a fresh observation."""
 
     observation_space = Trivial.observation_space
@@ -68,7 +64,7 @@ class Empty(gym.Env[Observation, int]):
         return self._observation.copy(), 1.0, False, False, {}
 
 
-gym.register("FerryBench/Empty-v0", Empty, disable_env_checker=True, order_enforce=False)
+gym.register("FerryBench/Empty-v0", f"{__name__}:Empty", disable_env_checker=True, order_enforce=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +105,15 @@ def trivial_episode(steps: int) -> Episode:
     """What :class:`Trivial` must answer to alternating actions."""
     actions = [i % 2 for i in range(steps)]
     return Episode(1, actions, np.array((steps, actions[-1], 0, 0), np.float32), 1.0, float(steps))
+
+
+def pixel_episode(shape: tuple[int, int, int], steps: int) -> Episode:
+    """What examples/c/pixel answers: step k lights pixel k * 7919, counted in reading order, and rewards k."""
+    height, width, channels = shape
+    last = np.zeros((height * width, channels), np.uint8)
+    last[steps * 7919 % (height * width)] = 255
+    actions = [i % 2 for i in range(steps)]
+    return Episode(1, actions, last.reshape(shape), float(steps), steps * (steps + 1) / 2)
 
 
 def stepping(env: gym.Env[Any, Any], episode: Episode) -> Block:
@@ -152,24 +157,41 @@ def replaying(agent: CAgent, episode: Episode) -> Block:
     return block
 
 
-def copying(size_bytes: int, repeats: int) -> Block:
-    """The warm memcpy that a fresh observation is compared with."""
-    source, target = np.zeros(size_bytes, np.uint8), np.ones(size_bytes, np.uint8)
+def copying(size_bytes: int, repeats: int, buffers: int = 2) -> Block:
+    """A memcpy from warm shared memory into warm private memory: what a fresh observation is compared with.
+
+    Args:
+        size_bytes: How much is copied at a time.
+        repeats: Copies in a block.
+        buffers: From so many sources into so many targets in turn. Observations alternate between two buffers, and so
+            do the arrays of an agent that holds one while it gets the next.
+    """
+    # Anonymous shared memory has the same small pages as a region.
+    sources = [np.frombuffer(mmap.mmap(-1, size_bytes), np.uint8) for _ in range(buffers)]
+    pairs = [(np.ones(size_bytes, np.uint8), source) for source in sources]
+    for source in sources:
+        source.fill(0)
 
     def block() -> float:
+        copy = np.copyto
         start = perf_counter_ns()
-        for _ in range(repeats):
-            np.copyto(target, source)
+        for target, source in itertools.islice(itertools.cycle(pairs), repeats):
+            copy(target, source)
         elapsed_ns = perf_counter_ns() - start
-        if target.any():
+        if any(target.any() for target, _ in pairs):
             raise AssertionError("the copy differs")
         return elapsed_ns / repeats
 
     return block
 
 
-def _serve_pipe(pipe: Connection, cpu: int) -> None:
-    env = Trivial(cpu)
+def _pin(process: BaseProcess, cpu: int) -> None:
+    assert process.pid is not None  # it has been started
+    os.sched_setaffinity(process.pid, {cpu})
+
+
+def _serve_pipe(pipe: Connection) -> None:
+    env = Trivial()
     try:
         while (request := pipe.recv()) is not None:
             pipe.send(env.reset(seed=request[1]) if request[0] == "reset" else env.step(request[1]))
@@ -177,7 +199,7 @@ def _serve_pipe(pipe: Connection, cpu: int) -> None:
         pass  # the other side has gone
 
 
-class PipeEnv(gym.Env[Observation, int]):
+class PipeEnv(gym.Env[Observation, Any]):
     """:class:`Trivial` behind ``multiprocessing.Pipe`` with pickle: what one writes without a library.
 
     Args:
@@ -190,8 +212,9 @@ class PipeEnv(gym.Env[Observation, int]):
     def __init__(self, cpu: int) -> None:
         context = mp.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_pipe, args=(theirs, cpu), daemon=True)
+        self._process = context.Process(target=_serve_pipe, args=(theirs,), daemon=True)
         self._process.start()
+        _pin(self._process, cpu)
         theirs.close()
 
     def _ask(self, *request: Any) -> Any:
@@ -214,7 +237,7 @@ class PipeEnv(gym.Env[Observation, int]):
         self._pipe.close()
 
 
-class Vector1(gym.Env[Observation, int]):
+class Vector1(gym.Env[Observation, Any]):
     """One :class:`Trivial` in Gymnasium's ``AsyncVectorEnv`` (shared memory for observations), stepped as a single env.
 
     Args:
@@ -225,7 +248,9 @@ class Vector1(gym.Env[Observation, int]):
     action_space = Trivial.action_space
 
     def __init__(self, cpu: int) -> None:
-        self._envs = gym.vector.AsyncVectorEnv([partial(Trivial, cpu)], context="spawn")
+        self._envs = gym.vector.AsyncVectorEnv([Trivial], context="spawn")
+        for worker in self._envs.processes:
+            _pin(worker, cpu)
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
         """Begins an episode."""

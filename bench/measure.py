@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 import ferry
 from blocks import Block, Times, alternate, quantiles
@@ -26,6 +29,7 @@ from contenders import (
     Vector1,
     balance,
     copying,
+    pixel_episode,
     replaying,
     single_steps,
     stepping,
@@ -47,12 +51,14 @@ class Bench:
 
     Attributes:
         cpus: Of the agent and of the env.
+        allowed: All that this process may use.
         quick: Whether to be done within a minute, at the price of less certain figures.
         directory: Where addresses lie.
         on_progress: Called now and then, never inside a block.
     """
 
     cpus: tuple[int, int]
+    allowed: set[int]
     quick: bool
     directory: Path
     on_progress: Callable[[], None] = lambda: None
@@ -65,6 +71,16 @@ class Bench:
     def address(self) -> str:
         """A new one."""
         return str(self.directory / f"address-{next(self._names)}")
+
+    @contextmanager
+    def unpinned(self) -> Iterator[None]:
+        """Lets the kernel place what is started inside."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self.allowed)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
 
     def alternate(self, contenders: dict[str, Block], rounds: int) -> Times:
         """Alternating blocks, with the progress shown between rounds."""
@@ -106,12 +122,15 @@ class Scene:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._stack = ExitStack()
+        self._children: dict[gym.Env[Any, Any], Child] = {}
 
     def __enter__(self) -> Scene:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     def env(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         """Keeps an env until the end."""
@@ -132,9 +151,25 @@ class Scene:
         """
         address = self._bench.address()
         role, env_id = ("serve", "ferry/Client-v0") if serve else ("connect", "ferry/Server-v0")
-        self._child(command, role, address, wait, cpu)
+        child = self._child(command, role, address, wait, cpu)
         with waiting(wait):
-            return self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
+            env = self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
+        self._children[env] = child
+        return env
+
+    def alone(self, env: gym.Env[Any, Any], block: Block) -> Block:
+        """Stops the env's process but for the block: otherwise those that spin would share their CPU."""
+        child = self._children[env]
+        child.stop()
+
+        def resumed() -> float:
+            child.resume()
+            try:
+                return block()
+            finally:
+                child.stop()
+
+        return resumed
 
     def c_agent(self, command: list[str], *, serve: bool = True, wait: str = "adaptive") -> CAgent:
         """An agent written in C, connected to a new environment process."""
@@ -145,9 +180,11 @@ class Scene:
         agent.wait_ready()
         return agent
 
-    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
+    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> Child:
         variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
-        self._stack.enter_context(Child(command, self._bench.cpus[1] if cpu is None else cpu, variables))
+        child = Child(command, self._bench.cpus[1] if cpu is None else cpu, variables)
+        self._stack.enter_context(child)
+        return child
 
 
 def floor(bench: Bench) -> Section:
@@ -176,7 +213,7 @@ def floor(bench: Bench) -> Section:
 def roundtrip(bench: Bench) -> Section:
     """C round trips in each wait mode, against the floor."""
     a, b = bench.cpus
-    pairs, blocks = bench.rounds(7, 2), 101
+    pairs, blocks = bench.rounds(21, 5), 101
     runs = {
         "spin": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks, wait="spin"),
         "adaptive": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks),
@@ -206,6 +243,7 @@ def roundtrip(bench: Bench) -> Section:
                 f"{found['floor_wait']}: {number(found['floor']['ns'], 'ns')}",
                 number(trip["ns"], "ns"),
                 f"{trip['ratio']:.3f}",
+                f"{min(trip['ratio_by_pair']):.2f} to {max(trip['ratio_by_pair']):.2f}",
                 number(trip["difference_ns"], "ns"),
                 f"{found['control']['ratio']:.3f}",
                 *singles,
@@ -220,7 +258,7 @@ def roundtrip(bench: Bench) -> Section:
         [
             Table(
                 "C agent, C env",
-                ["FERRY_WAIT", "floor", "Ferry", "ratio", "difference", "control", "p50", "p99", "p99.9"],
+                ["FERRY_WAIT", "floor", "Ferry", "ratio", "by pair", "difference", "control", "p50", "p99", "p99.9"],
                 rows,
             )
         ],
@@ -240,7 +278,8 @@ def roundtrip(bench: Bench) -> Section:
 
 def poles(bench: Bench) -> Section:
     """Sixteen processes, one agent."""
-    runs = {n: run_c("play", "--count", n, "--seconds", bench.rounds(4, 1), "--", POLE) for n in (1, 4, 16)}
+    with bench.unpinned():
+        runs = {n: run_c("play", "--count", n, "--seconds", bench.rounds(4, 1), "--", POLE) for n in (1, 4, 16)}
     rows = [[str(n), number(run["steps_per_s"], ""), number(run["us_per_step"], "us")] for n, run in runs.items()]
     return Section(
         "many processes",
@@ -260,7 +299,8 @@ def poles(bench: Bench) -> Section:
 def game(bench: Bench) -> Section:
     """The price of waiting for a game that ticks 60 times a second."""
     seconds = bench.rounds(6, 2)
-    c = run_c("play", "--count", 1, "--seconds", seconds, "--", GAME)
+    with bench.unpinned():
+        c = run_c("play", "--count", 1, "--seconds", seconds, "--", GAME)
     with Scene(bench) as scene:
         env = scene.ferry([GAME])
         env.reset(seed=1)
@@ -290,8 +330,8 @@ def game(bench: Bench) -> Section:
     )
 
 
-def steps(bench: Bench) -> Section:
-    """ClientEnv.step on the C pole against the sum of its parts, CartPole in process, and ServerEnv."""
+def steps_in_fresh_processes(bench: Bench, rounds: int) -> tuple[Times, NDArray[np.float64]]:
+    """Steps of the pole in every way, and steps of ClientEnv timed one by one."""
     with Scene(bench) as scene:
         client, server = scene.ferry([POLE]), scene.ferry([POLE], serve=False)
         narrow = scene.ferry([POLE], cpu=bench.cpus[0])
@@ -308,12 +348,19 @@ def steps(bench: Bench) -> Section:
                 "cartpole": stepping(cartpole, balance(cartpole, POLE_STEPS)),
                 "one cpu": stepping(narrow, pole),
             },
-            bench.rounds(301, 101),
+            rounds,
         )
-        singles = quantiles(single_steps(client, pole, bench.rounds(200, 20)))
+        return times, single_steps(client, pole, rounds // 5)
+
+
+def steps(bench: Bench) -> Section:
+    """ClientEnv.step on the C pole against the sum of its parts, CartPole in process, and ServerEnv."""
+    runs = [steps_in_fresh_processes(bench, bench.rounds(101, 51)) for _ in range(bench.rounds(5, 2))]
+    times: Times = {name: np.concatenate([run[name] for run, _ in runs]) for name in runs[0][0]}
+    singles = quantiles(np.concatenate([single for _, single in runs]))
     own_ns = float(np.median(times["client"] - times["c"] - times["empty"]))
     faster = float(np.median(times["cartpole"] / times["client"]))
-    server = float(np.median(times["server"] / times["client"]))
+    serving = float(np.median(times["server"] / times["client"]))
     labels = {
         "client": "ClientEnv.step, C pole",
         "server": "ServerEnv.step, C pole",
@@ -339,10 +386,10 @@ def steps(bench: Bench) -> Section:
         [
             Promise("ClientEnv.step over C round trip + empty Env", own_ns / 1e3, 0.4, "us"),
             Promise("ClientEnv.step on the C pole: times as fast as CartPole-v1", faster, 10, "x", at_least=True),
-            Promise("ServerEnv.step over ClientEnv.step", server, 1.05, "x"),
+            Promise("ServerEnv.step over ClientEnv.step", serving, 1.05, "x"),
             Promise("Python step, both sides on one CPU, adaptive", medians["one cpu"] / 1e3, 15, "us"),
         ],
-        {"ns": medians, "own_ns": own_ns, "cartpole_ratio": faster, "server_ratio": server, "single_ns": singles},
+        {"ns": medians, "own_ns": own_ns, "cartpole_ratio": faster, "server_ratio": serving, "single_ns": singles},
     )
 
 
@@ -407,48 +454,56 @@ def table(bench: Bench) -> Section:
 
 def images(bench: Bench) -> Section:
     """Large observations, as views and as fresh arrays."""
-    rounds, steps_a_block = bench.rounds(151, 51), 40
+    rounds = bench.rounds(151, 51)
     with Scene(bench) as scene:
-        contenders: dict[str, Block] = {}
-        for name, (height, width, channels) in IMAGES.items():
-            command = [PIXEL, "--height", str(height), "--width", str(width), "--channels", str(channels)]
-            last = np.zeros((height * width, channels), np.uint8)
-            last[steps_a_block * 7919 % (height * width)] = 255
-            actions = [i % 2 for i in range(steps_a_block)]
-            last = last.reshape(height, width, channels)
-            episode = Episode(1, actions, last, float(steps_a_block), sum(range(steps_a_block + 1)))
-            contenders[f"{name} view"] = stepping(scene.ferry(command, copy=False), episode)
-            contenders[f"{name} fresh"] = stepping(scene.ferry(command), episode)
-            contenders[f"{name} copyto"] = copying(height * width * channels, steps_a_block)
-        contenders["call"] = copying(1, steps_a_block)
+        contenders: dict[str, Block] = {"call": copying(1, 40)}
+        for name, shape in IMAGES.items():
+            steps_a_block = 40 if math.prod(shape) < 1 << 20 else 8  # a few milliseconds at most
+            height, width, channels = map(str, shape)
+            command = [PIXEL, "--height", height, "--width", width, "--channels", channels]
+            episode = pixel_episode(shape, steps_a_block)
+            for kind in ("view", "fresh"):
+                env = scene.ferry(command, wait="spin", copy=kind == "fresh")
+                contenders[f"{name} {kind}"] = scene.alone(env, stepping(env, episode))
+            contenders[f"{name} copy"] = copying(math.prod(shape), steps_a_block)
+            contenders[f"{name} single copy"] = copying(math.prod(shape), steps_a_block, buffers=1)
         times = bench.alternate(contenders, rounds)
+    costs = {}
     for name in IMAGES:
-        times[f"{name} memcpy"] = times[f"{name} copyto"] - times["call"]
+        times[f"{name} memcpy"] = times[f"{name} copy"] - times["call"]
+        times[f"{name} single memcpy"] = times[f"{name} single copy"] - times["call"]
+        times[f"{name} cost"] = times[f"{name} fresh"] - times[f"{name} view"]
+        costs[name] = float(np.median(times[f"{name} cost"] / times[f"{name} memcpy"]))
+    small, large = IMAGES
+    views = float(np.median(times[f"{large} view"] / times[f"{small} view"]))
     medians = {name: float(np.median(t)) for name, t in times.items()}
-    costs = {n: float(np.median((times[f"{n} fresh"] - times[f"{n} view"]) / times[f"{n} memcpy"])) for n in IMAGES}
-    views = float(np.median(times["6 MB view"] / times["28 KiB view"]))
     rows = [
         [
             name,
-            *(number(medians[f"{name} {kind}"] / 1e3, "us") for kind in ("view", "fresh", "memcpy")),
+            *(
+                number(medians[f"{name} {kind}"] / 1e3, "us")
+                for kind in ("view", "fresh", "cost", "memcpy", "single memcpy")
+            ),
             f"{costs[name]:.2f}",
         ]
         for name in IMAGES
     ]
     return Section(
         "images",
-        "What does the size of an observation cost? (The C env lights one pixel a step. Cost of a fresh array: step "
-        "with a fresh array minus step with copy=False.)",
+        "What does the size of an observation cost? (The C env lights one pixel a step. Both sides spin, so that no "
+        "wake-up is in it. The cost of a fresh array is the step with it minus the step with copy=False. The warm "
+        "memcpy goes from two shared buffers in turn into two arrays, as observations do; between one and one, more "
+        "stays in the caches.)",
         [
             Table(
                 "Python agent, ClientEnv",
-                ["", "copy=False", "fresh array", "warm memcpy", "cost of fresh / memcpy"],
+                ["", "copy=False", "fresh array", "cost of it", "memcpy, 2 to 2", "memcpy, 1 to 1", "cost / 2 to 2"],
                 rows,
             )
         ],
         [
-            Promise("step of 6 MB with copy=False over a step of 28 KiB", views, 1.5, "x"),
-            *(Promise(f"fresh array of {name} over a warm memcpy", costs[name], 1.3, "x") for name in IMAGES),
+            Promise(f"step of {large} with copy=False over a step of {small}", views, 1.5, "x"),
+            *(Promise(f"cost of a fresh array of {name} over a warm memcpy", costs[name], 1.3, "x") for name in IMAGES),
         ],
         {"ns": medians, "fresh_over_memcpy": costs, "view_ratio": views},
     )
@@ -460,7 +515,8 @@ def functions(bench: Bench) -> Section:
         result = Path(directory) / "result.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(BENCH / "test_python.py")]
         command += [f"--benchmark-json={result}", f"--benchmark-max-time={0.3 if bench.quick else 1}"]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=C_TIMEOUT_S)
+        with bench.unpinned():
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=C_TIMEOUT_S)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         found = json.loads(result.read_text())["benchmarks"]
@@ -472,7 +528,7 @@ def functions(bench: Bench) -> Section:
     keep = ("min", "median", "mean", "stddev", "iqr", "rounds", "iterations")
     return Section(
         "functions",
-        "What do the calls of the Python surface take? (pytest-benchmark, C pole, unpinned.)",
+        "What do the calls of the Python surface take? (pytest-benchmark; envs in C.)",
         [Table("bench/test_python.py", ["", "median", "IQR", "fastest", "rounds"], rows)],
         data={name: {key: stat[key] for key in keep} for name, stat in stats.items()},
     )

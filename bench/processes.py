@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,9 +40,17 @@ class Child:
             [sys.executable, str(BENCH / "child.py"), str(cpu), str(os.getpid()), *command],
             env=environment(**(variables or {})),
             stdin=stream or subprocess.DEVNULL,
-            stdout=stream,
+            stdout=stream or subprocess.DEVNULL,
             text=True,
         )
+
+    def stop(self) -> None:
+        """Takes it off its CPU."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Child:
         return self
@@ -52,6 +61,7 @@ class Child:
         if self.process.stdin:
             self.process.stdin.close()
         self.process.terminate()
+        self.resume()
         try:
             self.process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 ROOT = Path(__file__).resolve().parent.parent
 METHOD = """\
-Absolute times drift with the machine, by a factor of four within one run on some virtual machines. Ratios hardly do:
-contenders run in alternating blocks in the same processes, and each ratio is the median over the rounds. The floor is
-what an expert would write by hand for just that exchange (`bench/c/floor.h`). Everything that moves is verified. How it
-is done: [bench/README.md](../bench/README.md)."""
-PACKAGES = ("ferry-fast", "numpy", "gymnasium", "msgpack")
+Absolute times drift with the machine: on some virtual machines by a factor of five within one run. So contenders run
+in alternating blocks, and each ratio is the median over the rounds; where ratios drift too, the range over several
+pairs of processes stands beside it. The floor is what an expert would write by hand for just that exchange
+(`bench/c/floor.h`). Everything that moves is verified. How it is done: [bench/README.md](../bench/README.md)."""
+PACKAGES = ("numpy", "gymnasium", "msgpack")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Table:
         for i, column in enumerate(self.columns):
             table.add_column(column, justify="right" if i else "left")
         for row in self.rows:
-            table.add_row(*row, style="bold red" if row[-1] == "NO" else None)
+            table.add_row(*map(escape, row), style="bold red" if row[-1] == "NO" else None)
         return table
 
     def markdown(self) -> str:

@@ -93,9 +93,10 @@ def main() -> int:
     started = datetime.now(timezone.utc)
     about = {"started": started.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine(cpus)}
     names = options.only or list(SECTIONS)
+    allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpus[0]})
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as directory:
-        sections = measure(Bench(cpus, options.quick, Path(directory)), names, console)
+        sections = measure(Bench(cpus, allowed, options.quick, Path(directory)), names, console)
     about["machine"]["load_after"] = os.getloadavg()
     about["seconds"] = round((datetime.now(timezone.utc) - started).total_seconds(), 1)
 

@@ -6,9 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import gymnasium as gym
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -16,58 +14,64 @@ import ferry
 from contenders import PEER_TIMEOUT_S
 from processes import BUILD, Child
 
-Env = gym.Env[Any, Any]
+STEPS_A_ROUND, ROUNDS = 100, 500
+ENV_CPU = max(os.sched_getaffinity(0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def agent_cpu() -> Iterator[None]:
+    """Keeps the agent off the env's CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def serving(command: list[str]) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="ferry-bench-") as directory:
+        address = str(Path(directory) / "env")
+        with Child(command, ENV_CPU, {"FERRY_ADDRESS": f"serve:{address}"}):
+            yield address
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def pole() -> Iterator[str]:
     """Where a pole written in C serves."""
-    cpu = max(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="ferry-bench-") as directory:
-        where = str(Path(directory) / "pole")
-        with Child([str(BUILD / "examples" / "pole")], cpu, {"FERRY_ADDRESS": f"serve:{where}"}):
-            yield where
+    yield from serving([str(BUILD / "examples" / "pole")])
 
 
-@pytest.fixture
-def env(address: str) -> Iterator[Env]:
-    """The pole."""
-    with ferry.ClientEnv(address, timeout=PEER_TIMEOUT_S) as env:
-        env.reset(seed=1)
-        yield env
+@pytest.fixture(scope="module")
+def pixel() -> Iterator[str]:
+    """Where an environment serves whose observation is 4 bytes and whose episodes never end."""
+    size = ["--height", "1", "--width", "4", "--channels", "1"]
+    yield from serving([str(BUILD / "examples" / "pixel"), *size])
 
 
-def test_step(benchmark: BenchmarkFixture, env: Env) -> None:
-    """One step; the pole may fall and is stepped on."""
-    observation, *_ = benchmark(env.step, 1)
-    assert env.observation_space.shape == observation.shape
+@pytest.mark.parametrize("copy", [True, False], ids=["fresh", "view"])
+def test_step(benchmark: BenchmarkFixture, pixel: str, copy: bool) -> None:
+    with ferry.ClientEnv(pixel, timeout=PEER_TIMEOUT_S, copy=copy) as env:
+        env.reset()
+        result = benchmark.pedantic(  # type: ignore[no-untyped-call]
+            env.step, args=(1,), iterations=STEPS_A_ROUND, rounds=ROUNDS, warmup_rounds=10
+        )
+    assert result[1] >= STEPS_A_ROUND * ROUNDS  # the reward counts the steps
 
 
-def test_step_with_view(benchmark: BenchmarkFixture, address: str) -> None:
-    """One step, the observation in place."""
-    with ferry.ClientEnv(address, timeout=PEER_TIMEOUT_S, copy=False) as env:
-        env.reset(seed=1)
-        observation, *_ = benchmark(env.step, 1)
-        assert not observation.flags.writeable
-
-
-def test_reset(benchmark: BenchmarkFixture, env: Env) -> None:
-    """One reset without a seed."""
-    observation, _ = benchmark(env.reset)
+def test_reset(benchmark: BenchmarkFixture, pole: str) -> None:
+    with ferry.ClientEnv(pole, timeout=PEER_TIMEOUT_S) as env:
+        observation, _ = benchmark(env.reset)
     assert abs(observation).max() <= 0.05
 
 
-def test_reset_with_seed_and_options(benchmark: BenchmarkFixture, env: Env) -> None:
-    """One reset that carries a blob."""
+def test_reset_with_seed_and_options(benchmark: BenchmarkFixture, pole: str) -> None:
     state = [0.01, 0.02, 0.03, 0.04]
-    observation, _ = benchmark(env.reset, seed=3, options={"state": state})
+    with ferry.ClientEnv(pole, timeout=PEER_TIMEOUT_S) as env:
+        observation, _ = benchmark(env.reset, seed=3, options={"state": state})
     assert observation.tolist() == pytest.approx(state)
 
 
-def test_connect(benchmark: BenchmarkFixture, address: str) -> None:
-    """Connecting to a running server, and the goodbye."""
+def test_connect(benchmark: BenchmarkFixture, pole: str) -> None:
+    def connect_and_say_goodbye() -> None:
+        ferry.ClientEnv(pole, timeout=PEER_TIMEOUT_S).close()
 
-    def connect() -> None:
-        ferry.ClientEnv(address, timeout=PEER_TIMEOUT_S).close()
-
-    benchmark(connect)
+    benchmark(connect_and_say_goodbye)

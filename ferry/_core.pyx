@@ -158,7 +158,7 @@ cdef void log_line(void *user, int level, const char *text) noexcept with gil:
 
 cdef int64_t nanoseconds(object seconds) except? -2:
     """For the C library: None is for ever."""
-    return FERRY_FOREVER if seconds is None else <int64_t>min(seconds * 1e9, 9e18)
+    return FERRY_FOREVER if seconds is None else <int64_t>min(seconds * 1e9, 4e18)
 
 
 cdef enum:
@@ -204,6 +204,8 @@ cdef class Handle:
             raise FerryError(f"{self.label} is closed; make a new one to go on")
         if self.busy:
             raise FerryError(f"{self.label} is in use by another thread; a handle serves one thread at a time")
+        if self.lines:
+            self.tell()
         return 0
 
     cdef int wait(self, int64_t timeout_ns) except -1:
@@ -216,8 +218,6 @@ cdef class Handle:
                 break
         if rc == 0 and timeout_ns != 0:
             rc = self.sleep(timeout_ns)
-        if self.lines:
-            self.tell()
         if rc < 0:
             self.fail(rc)
         return rc
@@ -242,9 +242,10 @@ cdef class Handle:
                         break
                 with nogil:
                     rc = self.look(slice_ns)
-                PyErr_CheckSignals()
-                if self.lines:
-                    self.tell()
+                if rc == 0:  # what has arrived must not be lost to an exception; signals can wait
+                    PyErr_CheckSignals()
+                    if self.lines:
+                        self.tell()
         finally:
             self.busy = False
             if self.closed:
@@ -257,10 +258,6 @@ cdef class Handle:
     def why(self):
         """What is known, in words: the last error, else whom the handle waits for and how long."""
         return self.known()
-
-    def stop(self):
-        """Makes the wait under way, or the next one, end at once with "not yet". For any thread."""
-        self.stopping = True
 
     def close(self):
         """Says goodbye and frees everything; a wait in another thread ends with an error. May be called again."""
@@ -279,6 +276,7 @@ cdef class Agent(Handle):
         decode: Called with (bytes, format), makes a value of a blob.
         copy: Whether observations are arrays of their own, or read-only views of the region.
         bounds: Whether the bounds of Box actions are checked, beside the range of the other spaces.
+        max_bytes: Larger regions are refused; 0: the library's limit.
     """
 
     cdef ferry_agent *handle
@@ -287,6 +285,7 @@ cdef class Agent(Handle):
     cdef str name  # of the environment
     cdef object decode
     cdef int64_t timeout_ns
+    cdef uint64_t max_bytes
     cdef bint copy
     cdef bint bounds
     cdef bint meeting  # what look() does: connect, or wait for the answer
@@ -297,13 +296,14 @@ cdef class Agent(Handle):
     cdef Node action
     cdef list infos
 
-    def __init__(self, address, *, timeout, decode, copy=True, bounds=False):
+    def __init__(self, address, *, timeout, decode, copy=True, bounds=False, max_bytes=0):
         self.label = label_of("the channel", address)
         self.address = address_bytes(address)
         self.timeout_ns = nanoseconds(timeout)
         self.decode = decode
         self.copy = copy
         self.bounds = bounds
+        self.max_bytes = max_bytes
         self.needs_reset = True
         self.open()
 
@@ -317,6 +317,7 @@ cdef class Agent(Handle):
         desc.struct_size = sizeof(desc)
         if self.address is not None:
             desc.address = self.address
+        desc.max_bytes = self.max_bytes
         desc.log, desc.log_user = log_line, <void *>self
         return check(ferry_agent_open(&desc, &self.handle, &why), &why)
 
@@ -357,6 +358,7 @@ cdef class Agent(Handle):
             self.meeting = False
         if rc == 1:
             self.connected, self.needs_reset, self.owed = True, True, 0
+        self.tell()
         return rc == 1
 
     def disconnect(self):
@@ -388,14 +390,15 @@ cdef class Agent(Handle):
             action: Template of the action.
         """
         self.enter()
+        fields = tuple(fields)
         owner = None if self.copy else Hold.of(self)
         self.observation = grow(observation, fields, "observation", "", BackendError, False, False, owner)
         self.action = grow(action, fields, "action", "", InvalidAction, True, self.bounds, None)
-        self.infos = [
-            (field.path, i, grow(i, fields, "info", "", BackendError, False, False, None))
-            for i, field in enumerate(fields)
-            if field.role == FERRY_INFO
-        ]
+        self.infos = []
+        for i, field in enumerate(fields):
+            if field.role == FERRY_INFO:
+                kind = Array if field.shape else Scalar
+                self.infos.append((field.path, i, kind("info", BackendError, i, field, False)))
 
     def step(self, action):
         """Sends an action, waits, and returns (observation, reward, terminated, truncated, info)."""
@@ -436,6 +439,7 @@ cdef class Agent(Handle):
 
     cdef ferry_turn *turn(self) except NULL:
         cdef ferry_turn *turn
+        cdef ferry_why why
         if self.owed:
             remedy = "wait() goes on waiting for it, reset() starts afresh"
             raise FerryError(f"{self.label} still owes the answer to the last call; {remedy}")
@@ -444,7 +448,8 @@ cdef class Agent(Handle):
         turn = ferry_agent_turn(self.handle)
         if turn is NULL:
             self.lost()
-            raise PeerGoneError(self.known())
+            ferry_agent_why(self.handle, &why)
+            raise exception(why.code if why.code < 0 else FERRY_ECLOSED, text_of(why.text))
         return turn
 
     cdef object exchange(self, uint32_t kind):
@@ -546,6 +551,7 @@ cdef class Env(Handle):
         action: Template of the action.
         about: (format, bytes) told to agents: a map with "metadata" and "spec".
         name: Shown to people; None: the address.
+        max_bytes: Larger regions are refused; 0: the library's limit.
     """
 
     cdef ferry_env *handle
@@ -553,17 +559,17 @@ cdef class Env(Handle):
     cdef Node observation
     cdef Node action_node
 
-    def __init__(self, address, fields, observation, action, *, about=None, name=None):
+    def __init__(self, address, fields, observation, action, *, about=None, name=None, max_bytes=0):
         self.label = label_of("the backend at", address)
         fields = tuple(fields)
         self.observation = grow(observation, fields, "observation", "", ValueError, False, False, None)
         self.action_node = grow(action, fields, "action", "", ValueError, False, False, None)
-        self.open(address_bytes(address), fields, about, None if name is None else name.encode())
+        self.open(address_bytes(address), fields, about, None if name is None else name.encode(), max_bytes)
 
     def __dealloc__(self):
         ferry_env_close(self.handle)
 
-    cdef int open(self, bytes address, tuple fields, tuple about, bytes name) except -1:
+    cdef int open(self, bytes address, tuple fields, tuple about, bytes name, uint64_t max_bytes) except -1:
         cdef ferry_env_desc desc
         cdef ferry_why why
         cdef ferry_field *table = <ferry_field *>calloc(len(fields) + 1, sizeof(ferry_field))
@@ -582,6 +588,7 @@ cdef class Env(Handle):
                 desc.name = name
             desc.fields, desc.num_fields = table, <uint32_t>len(fields)
             desc.blob_format = FERRY_MSGPACK
+            desc.max_bytes = max_bytes
             set_blob(&desc.about, about)
             desc.log, desc.log_user = log_line, <void *>self
             return check(ferry_env_open(&desc, &self.handle, &why), &why)
@@ -615,6 +622,10 @@ cdef class Env(Handle):
         self.enter()
         self.turn = NULL
         return self.turn.kind if self.wait(nanoseconds(timeout)) == 1 else 0
+
+    def stop(self):
+        """Makes the wait under way, and every later one, end with 0. For any thread."""
+        self.stopping = True
 
     def action(self):
         """The action of a STEP: Python's own values and arrays, the caller's to keep."""

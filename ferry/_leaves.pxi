@@ -127,7 +127,14 @@ cdef class Leaf(Node):
         return 0
 
 
-cdef class Number(Leaf):
+cdef class Scalar(Leaf):
+    """A NumPy scalar: how infos without dimensions are read."""
+
+    cdef object read(self, const ferry_turn *turn):
+        return PyArray_Scalar(turn.data[self.index], self.dtype, None)
+
+
+cdef class Number(Scalar):
     """A Discrete: an integer scalar of the space's dtype."""
 
     cdef int64_t low
@@ -140,9 +147,6 @@ cdef class Number(Leaf):
         else:
             info = np.iinfo(self.dtype)
             self.low, self.high = int(info.min), min(int(info.max), int(np.iinfo(np.int64).max))
-
-    cdef object read(self, const ferry_turn *turn):
-        return PyArray_Scalar(turn.data[self.index], self.dtype, None)
 
     cdef int write(self, const ferry_turn *turn, object value) except -1:
         cdef void *place = turn.data[self.index]
@@ -203,9 +207,9 @@ cdef class Array(Leaf):
     cdef cnp.ndarray high
     cdef PyObject *pool[POOL]
     cdef int pool_size
-    cdef int cursor
+    cdef int oldest
 
-    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds):
+    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds=False):
         super().__init__(role, error, index, field, strict)
         self.ndim = len(field.shape)
         self.size_bytes = self.dtype.itemsize
@@ -237,12 +241,12 @@ cdef class Array(Leaf):
         return True
 
     cdef object blank(self):
-        """An array to fill: a recycled one, else a new one."""
+        """An array to fill: a recycled one, else a new one, which takes the place of one that is held or spoilt."""
         cdef PyObject *array
         cdef int i
+        # From the beginning, so that two arrays suffice while a step's is dropped for the next's: few bytes stay warm.
         for i in range(self.pool_size):
-            self.cursor = self.cursor + 1 if self.cursor + 1 < self.pool_size else 0
-            array = self.pool[self.cursor]
+            array = self.pool[i]
             if array is NULL:
                 break
             if (
@@ -251,10 +255,13 @@ cdef class Array(Leaf):
                 and self.fits(array)
             ):
                 return <object>array
+        else:
+            i = self.oldest
+            self.oldest = self.oldest + 1 if self.oldest + 1 < self.pool_size else 0
         fresh = cnp.PyArray_SimpleNew(self.ndim, self.shape, self.typenum)
         Py_INCREF(fresh)
-        Py_XDECREF(self.pool[self.cursor])
-        self.pool[self.cursor] = <PyObject *>fresh
+        Py_XDECREF(self.pool[i])
+        self.pool[i] = <PyObject *>fresh
         return fresh
 
     cdef object read(self, const ferry_turn *turn):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
@@ -31,6 +30,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             right until the step after the next.
         check_actions: "range": the range of Discrete, MultiDiscrete and MultiBinary, and the shape and kind of all;
             "bounds": the bounds of Box besides.
+        max_bytes: An environment that needs more shared memory is refused; None: 1 GiB.
 
     Raises:
         FerryTimeoutError: Nobody was met in time.
@@ -53,6 +53,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         timeout: float | None = 60.0,
         copy: bool = True,
         check_actions: Literal["range", "bounds"] = "range",
+        max_bytes: int | None = None,
         _afterwards: Callable[[], None] | None = None,
     ) -> None:
         if check_actions not in ("range", "bounds"):
@@ -61,7 +62,12 @@ class Adapter(gymnasium.Env[Any, Any]):
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
         self._agent = _core.Agent(
-            address, timeout=self._timeout, decode=blobs.decode, copy=copy, bounds=check_actions == "bounds"
+            address,
+            timeout=self._timeout,
+            decode=blobs.decode,
+            copy=copy,
+            bounds=check_actions == "bounds",
+            max_bytes=max_bytes or 0,
         )
         # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
         self._farewell = weakref.finalize(self, _farewell, self._agent, _afterwards)
@@ -205,4 +211,4 @@ def _effective_timeout(timeout: float | None) -> float | None:
         return None
     if not isinstance(timeout, (int, float, np.integer, np.floating)) or not timeout > 0:
         raise ValueError(f"timeout is {timeout!r}; it takes seconds, or None for ever")
-    return None if math.isinf(timeout) else min(float(timeout), sys.maxsize / 1e9)
+    return None if math.isinf(timeout) else float(timeout)

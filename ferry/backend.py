@@ -34,9 +34,11 @@ class Backend:
         env: An id of Gymnasium's registry ("module:Name-v0" too), a callable that makes an environment, or an
             environment. One that the backend made is closed with it.
         address: Where to meet. FERRY_ADDRESS in the process environment takes precedence.
+        max_bytes: More shared memory than this is not used: a space that needs it is refused. None: 1 GiB.
 
     Raises:
         TypeError: A space has parts that cannot travel.
+        FerryError: The spaces need too much memory.
         AddressError: The address is taken, or its folder cannot be used.
         ValueError: The address is malformed.
 
@@ -47,7 +49,11 @@ class Backend:
     _role: ClassVar[Literal["serve", "connect"]]
 
     def __init__(
-        self, env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any], address: str | None = None
+        self,
+        env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any],
+        address: str | None = None,
+        *,
+        max_bytes: int | None = None,
     ) -> None:
         self._owns_env = not isinstance(env, gymnasium.Env)
         self.env: gymnasium.Env[Any, Any] = _made(env)
@@ -64,8 +70,9 @@ class Backend:
                 table,
                 spaces.template(table, _core.OBSERVATION),
                 spaces.template(table, _core.ACTION),
-                about=(blobs.MSGPACK, blobs.encode(_about(self.env), blobs.MSGPACK, dropped=self._drop)),
+                about=(blobs.MSGPACK, blobs.encode(_about(self.env), blobs.MSGPACK, dropped=lambda *_: None)),
                 name=None if self.env.spec is None else self.env.spec.id,
+                max_bytes=max_bytes or 0,
             )
         except BaseException:
             self._close_env()
@@ -130,7 +137,7 @@ class Backend:
                 return
             kind = type(error)
             name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-            report = {"type": name, "text": str(error), "traceback": traceback.format_exc()}
+            report = {"type": name, "text": _clean(str(error)), "traceback": _clean(traceback.format_exc())}
             self._channel.refuse((blobs.MSGPACK, blobs.encode(report, blobs.MSGPACK)))
 
     def _step(self) -> None:
@@ -219,8 +226,13 @@ def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, 
     return made
 
 
+def _clean(text: str) -> str:
+    """Text that UTF-8 can hold: file names in messages may have lone surrogates."""
+    return text.encode(errors="replace").decode()
+
+
 def _about(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """What agents are told of the environment. Rendering is not offered, so no render mode is listed."""
+    """What agents are told, as far as it can travel. Rendering is not offered, so no mode of it is listed."""
     return {
         "metadata": {**env.metadata, "render_modes": []},
         "spec": None if env.spec is None else _spec_json(env.spec),

@@ -58,6 +58,7 @@ def launch(
     timeout: float | None = 60.0,
     copy: bool = True,
     check_actions: Literal["range", "bounds"] = "range",
+    max_bytes: int | None = None,
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     **make_kwargs: Any,
@@ -73,6 +74,7 @@ def launch(
         timeout: As in `ClientEnv`.
         copy: As in `ClientEnv`.
         check_actions: As in `ClientEnv`.
+        max_bytes: As in `ClientEnv`.
         cwd: The folder to start it in.
         env: Variables to set for it, beside those of this process.
         **make_kwargs: For an id: arguments of the environment, which JSON must be able to carry.
@@ -95,7 +97,15 @@ def launch(
         arguments = shlex.split(command) if isinstance(command, str) else [os.fspath(part) for part in command]
     if not arguments:
         raise ValueError("there is no program to launch: the command is empty")
-    return LaunchedEnv(arguments, timeout=timeout, copy=copy, check_actions=check_actions, cwd=cwd, env=env)
+    return LaunchedEnv(
+        arguments,
+        timeout=timeout,
+        copy=copy,
+        check_actions=check_actions,
+        max_bytes=max_bytes,
+        cwd=cwd,
+        env=env,
+    )
 
 
 class LaunchedEnv(Adapter):
@@ -116,6 +126,7 @@ class LaunchedEnv(Adapter):
         timeout: float | None = 60.0,
         copy: bool = True,
         check_actions: Literal["range", "bounds"] = "range",
+        max_bytes: int | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
@@ -132,6 +143,7 @@ class LaunchedEnv(Adapter):
                     timeout=timeout,
                     copy=copy,
                     check_actions=check_actions,
+                    max_bytes=max_bytes,
                     _afterwards=self._child.end,
                 )
             except PeerGoneError as error:
@@ -207,7 +219,8 @@ class _Child:
             code = self.process.wait(_GRACE)
             if code >= 0:
                 return f"{self.command!r} exited with code {code}"
-            return f"{self.command!r} was killed by {signal.Signals(-code).name}"
+            killer = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return f"{self.command!r} was killed by {killer}"
         return f"{self.command!r} (pid {self.process.pid}) is still running, but does not answer"
 
     def end(self) -> None:

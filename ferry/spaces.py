@@ -7,6 +7,7 @@ later is a template: the space again, as nested dicts and tuples of field number
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
@@ -236,10 +237,10 @@ def _in_order(branch: dict[str | int, _Branch], role: int) -> Iterable[_Branch]:
 
 def _leaf(field: Field) -> Space:
     dtype: Any = np.dtype(_core.DTYPES[field.dtype])
-    # Releases of Gymnasium whose Discrete has no dtype know but int64.
-    special: dict[str, Any] = {} if dtype == np.int64 else {"dtype": dtype.type}
     if field.kind == _core.DISCRETE:
-        return spaces.Discrete(field.n, start=field.start, **special)
+        # In older releases of Gymnasium a Discrete has no dtype; its values arrive in the field's all the same.
+        known = "dtype" in inspect.signature(spaces.Discrete).parameters
+        return spaces.Discrete(field.n, start=field.start, **({"dtype": dtype.type} if known else {}))
     if field.kind == _core.MULTI_BINARY:
         return spaces.MultiBinary(field.shape[0] if len(field.shape) == 1 else field.shape)
     if field.kind == _core.DICT:

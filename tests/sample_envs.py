@@ -135,6 +135,9 @@ class Scripted(gymnasium.Env[Any, Any]):
     def fail(self) -> Step:
         raise ZeroDivisionError("as scripted")
 
+    def odd_text(self) -> Step:
+        raise OSError("no file \udcff")
+
     def wrong_shape(self) -> Step:
         return np.zeros(3, np.float32), 0.0, False, False, {}
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import gymnasium
 import pytest
-from conftest import PATIENCE, Serve, Start, line_of, wait_until
 
 import ferry
+from conftest import PATIENCE, Serve, Start, line_of, wait_until
 
 ADAPTERS = [(ferry.ClientEnv, "ServerBackend"), (ferry.ServerEnv, "ClientBackend")]
 both_ways = pytest.mark.parametrize(("adapter", "paradigm"), ADAPTERS, ids=["client", "server"])
@@ -159,6 +159,23 @@ def test_two_agents_are_told_that_no_environment_is_there() -> None:
     with pytest.raises(ferry.ProtocolError, match=r"both sides of .* are agents"):
         ferry.ClientEnv("test", timeout=PATIENCE)
     thread.join(PATIENCE)
+
+
+def test_two_environments_are_told_that_no_agent_is_there(serve: Serve) -> None:
+    backend = serve("CartPole-v1")
+    ferry.ClientEnv("test", timeout=PATIENCE).close()
+    with pytest.raises(ferry.ProtocolError, match=r"both sides of .* are environments"):
+        ferry.ClientBackend("CartPole-v1", "test").run()
+    assert backend.process.poll() is None
+
+
+def test_an_environment_that_needs_too_much_memory_is_refused(serve: Serve) -> None:
+    with pytest.raises(ferry.FerryError, match=r"needs a region of .* raise max_bytes"):
+        ferry.ServerBackend("sample_envs:large_pixels", "test", max_bytes=1 << 20)
+    serve("sample_envs:large_pixels")
+    with pytest.raises(ferry.FerryError, match="max_bytes"):
+        ferry.ClientEnv("test", timeout=PATIENCE, max_bytes=1 << 20)
+    ferry.ClientEnv("test", timeout=PATIENCE, max_bytes=1 << 30).close()
 
 
 def test_a_server_that_speaks_garbage_is_told_from_ferry(runtime_dir: Path) -> None:

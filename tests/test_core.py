@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
-from conftest import PATIENCE, Connect, Serve, Start, line_of
 
 import ferry
+from conftest import PATIENCE, Connect, Serve, Start, line_of
+from ferry import _core, blobs
 
 Client = Callable[..., ferry.ClientEnv]
 
@@ -179,6 +181,58 @@ def test_a_view_that_was_reshaped_is_not_given_again(client: Client) -> None:
         assert observation.shape == (84, 84, 4)
         observation = observation.view()
         observation.resize(4, 84, 84, refcheck=False)
+
+
+# ---- Dtypes ----
+
+
+@pytest.mark.parametrize("dtype", [code for code, name in _core.DTYPES.items() if "int" in name])
+def test_integers_of_every_dtype_go_both_ways(dtype: int) -> None:
+    """A backend that returns what it is given, one more."""
+    kind = np.dtype(_core.DTYPES[dtype])
+    info = np.iinfo(kind)
+    start = int(info.min) if kind.kind == "i" else min(int(info.max), 2**63 - 1) - 50
+    last = start + 50
+    fields = [
+        _core.Field("", _core.OBSERVATION, _core.DISCRETE, dtype, n=last - start + 1, start=start),
+        _core.Field("", _core.ACTION, _core.DISCRETE, dtype, n=last - start, start=start),
+    ]
+    env = _core.Env("test", fields, 0, 1)
+
+    def serve() -> None:
+        while kind_of_turn := env.next(PATIENCE):
+            if kind_of_turn == _core.LEFT:
+                return
+            action = env.action() if kind_of_turn == _core.STEP else start
+            assert action == start or type(action) is kind.type
+            env.reply(int(action) + 1, 0.0, False, False, None)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with ferry.ClientEnv("test", timeout=PATIENCE) as agent:
+        assert agent.reset()[0] == start + 1
+        for action in (start, last - 1):
+            observation = agent.step(action)[0]
+            assert observation == action + 1
+            assert type(observation) is kind.type
+        with pytest.raises(gymnasium.error.InvalidAction):
+            agent.step(last)
+    thread.join(PATIENCE)
+    env.close()
+
+
+def test_an_action_that_the_library_refuses_leaves_the_episode_standing(serve: Serve) -> None:
+    """Of an agent that does not check: here because it was told of a larger space."""
+    serve("sample_envs:Scripted")
+    agent = _core.Agent("test", timeout=PATIENCE, decode=blobs.decode)
+    assert agent.connect(PATIENCE)
+    _, fields, _, _ = agent.describe()
+    agent.bind([field._replace(n=100) for field in fields], 0, 1)
+    agent.reset(None, None)
+    with pytest.raises(gymnasium.error.InvalidAction, match="50"):
+        agent.step(50)
+    assert agent.step(0)[0][0] == 1
+    agent.close()
 
 
 # ---- Waiting ----
@@ -345,14 +399,16 @@ if child == 0:
     try:
         env.step(0)
     except ferry.FerryError as error:
-        print(error, flush=True)
+        print(type(error).__name__, error, flush=True)
     env.close()
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 print(env.step(0)[0][0], flush=True)
 """
     process = start("-c", code)
-    assert "fork" in line_of(process)
+    told = line_of(process)
+    assert told.startswith("FerryError")
+    assert "fork" in told
     assert line_of(process) == "1.0\n"
 
 

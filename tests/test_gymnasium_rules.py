@@ -17,12 +17,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import sample_envs
-from conftest import PATIENCE, Connect, Serve, Start, is_alive, line_of, newest, wait_until
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 import ferry
+import sample_envs
+from conftest import PATIENCE, Connect, Serve, Start, is_alive, line_of, newest, wait_until
 from ferry.backend import make
 
 
@@ -373,6 +373,11 @@ def test_an_exception_in_step_is_a_backend_error(connect: Connect) -> None:
         env.step(0)
     env.reset()
     env.step(0)
+
+
+def test_the_text_of_an_exception_may_be_odd(connect: Connect) -> None:
+    with pytest.raises(ferry.BackendError, match=r"OSError: no file \?"):
+        step_as(connect("sample_envs:Scripted"), "odd_text")
 
 
 def test_an_exception_in_reset_is_a_backend_error(connect: Connect) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import PATIENCE, Start, is_alive, line_of, wait_until
 
 import ferry
+from conftest import PATIENCE, Start, is_alive, line_of, wait_until
 
 SCRIPTED = "sample_envs:Scripted"
 

@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import PATIENCE, Start, newest
 
 import ferry
+from conftest import PATIENCE, Start, newest
 from ferry.__main__ import main
 
 

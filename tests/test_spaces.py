@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium
@@ -47,9 +48,11 @@ def boxes(draw: st.DrawFn) -> spaces.Box:
 
 @st.composite
 def discretes(draw: st.DrawFn) -> spaces.Discrete:
+    n, start = draw(st.integers(1, 100)), draw(st.integers(0, 100))
+    if "dtype" not in inspect.signature(spaces.Discrete).parameters:  # as in older releases of Gymnasium
+        return spaces.Discrete(n, start=start)
     dtype: Any = draw(st.sampled_from([np.int64, np.int32, np.uint8]))
-    start = draw(st.integers(0 if dtype is np.uint8 else -100, 100))
-    return spaces.Discrete(draw(st.integers(1, 100)), start=start, dtype=dtype)
+    return spaces.Discrete(n, start=start, dtype=dtype)
 
 
 @st.composite

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import Connect, newest
 from gymnasium import spaces
 
+from conftest import Connect, newest
 from ferry.backend import make
 
 STEPS = 1000

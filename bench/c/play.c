@@ -30,6 +30,7 @@ static void start_env(channel *c, char **command, const char *directory, uint32_
     snprintf(c->address, sizeof c->address, "serve:%s/env-%u", directory, index);
     c->pid = bench_fork(LIMIT_S);
     if (c->pid == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* standard output is for the result */
         setenv("FERRY_ADDRESS", c->address, 1);
         execvp(command[0], command);
         fprintf(stderr, "play: cannot start %s: %s\n", command[0], strerror(errno));
