@@ -55,6 +55,7 @@ typedef struct ferry__channel {
     uint64_t blob_bytes;
     int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
     uint32_t unlooked; /* turns since */
+    uint32_t crowded;  /* of ferry__waiter */
     ferry_why why;     /* the last error */
     ferry_why visitor; /* what was wrong with the last peer that was turned away */
 } ferry__channel;

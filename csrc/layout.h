@@ -153,7 +153,9 @@ typedef struct ferry__line {
     uint64_t sleeps;    /* how often it slept */
     uint64_t big_blobs; /* blobs that went by descriptor */
     uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
-    uint64_t reserved[12];
+    uint32_t processor; /* where its owner waited last, counted from 1; 0: unknown */
+    uint32_t reserved0;
+    uint64_t reserved[11];
 } ferry__line;
 
 FERRY__AT(ferry__line, left, 4);

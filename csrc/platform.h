@@ -26,6 +26,8 @@ FERRY__LOCAL int64_t ferry__platform_now_ns(void);
 /* Lets another thread run, if one wants to. */
 FERRY__LOCAL void ferry__platform_yield(void);
 FERRY__LOCAL uint32_t ferry__platform_pid(void);
+/* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
+FERRY__LOCAL uint32_t ferry__platform_processor(void);
 
 /* ---- Sleeping on a word of shared memory ---- */
 

@@ -52,6 +52,8 @@ void ferry__platform_yield(void) { sched_yield(); }
 
 uint32_t ferry__platform_pid(void) { return (uint32_t)getpid(); }
 
+uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
+
 static struct timespec ferry__timespec(int64_t ns) {
     struct timespec time;
     time.tv_sec = (time_t)(ns / 1000000000);

@@ -38,6 +38,16 @@ static int ferry__spin(const uint32_t *word, uint32_t previous) {
     return 0;
 }
 
+/* Does the peer run on this processor too? Then yielding hands it over well, but two processes that never sleep are left there by a
+ * scheduler that has idle processors besides. Whoever is woken from sleep is put on an idle one; so now and then one sleeps. */
+#define FERRY__CROWDED_WAITS 32
+static int ferry__should_move(const ferry__waiter *waiter) {
+    uint32_t here = ferry__platform_processor();
+    if (waiter->line->processor != here) waiter->line->processor = here;
+    if (here == 0 || ferry__load_relaxed(&waiter->peer->processor) != here) return 0;
+    return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
+}
+
 static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
@@ -45,7 +55,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
     int err, slept = 0;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
-    if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE) {
+    if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
         do {
             ferry__platform_yield();
             if (ferry__changed(word, previous)) return 1;

@@ -19,6 +19,7 @@ typedef struct ferry__waiter {
     ferry__policy policy;
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
+    uint32_t *crowded;       /* counts the waits on the peer's own processor */
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
     void *user;
