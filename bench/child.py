@@ -1,4 +1,4 @@
-"""Runs a command pinned to one CPU, and takes it down when the process that started it ends.
+"""Runs a command on one CPU (or, with "any", wherever), and takes it down when the process that started it ends.
 
 Usage: python child.py CPU PARENT_PID COMMAND ...
 """
@@ -15,11 +15,12 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Becomes the command."""
-    cpu, parent, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    cpu, parent, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the process that started this one has ended")
-    os.sched_setaffinity(0, {cpu})
+    if cpu != "any":
+        os.sched_setaffinity(0, {int(cpu)})
     os.execvp(command[0], command)
 
 

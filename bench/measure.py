@@ -35,10 +35,10 @@ from contenders import (
     stepping,
     trivial_episode,
 )
-from processes import BENCH, BUILD, CAgent, Child, environment
+from processes import BENCH, BUILD, CAgent, Child, dependent, environment
 from report import Promise, Section, Table, number
 
-C_TIMEOUT_S = 200.0
+COMMAND_TIMEOUT_S = 200.0
 POLE, PIXEL, GAME = (str(BUILD / "examples" / name) for name in ("pole", "pixel", "gameloop"))
 BACKEND = [sys.executable, str(BENCH / "backend.py")]
 POLE_STEPS = 400
@@ -87,15 +87,20 @@ class Bench:
         return alternate(contenders, rounds, self.on_progress)
 
 
-def run_c(program: str, *arguments: object, wait: str = "adaptive") -> dict[str, Any]:
-    """Runs one of the C benchmarks and returns what it says."""
-    command = [str(BUILD / "bench" / program), *map(str, arguments)]
+def run(command: list[str], **variables: str) -> str:
+    """Runs a command to its end and returns what it printed."""
     done = subprocess.run(
-        command, env=environment(FERRY_WAIT=wait), capture_output=True, text=True, timeout=C_TIMEOUT_S
+        dependent(command), env=environment(**variables), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def run_c(bench: Bench, program: str, *arguments: object, wait: str = "adaptive") -> dict[str, Any]:
+    """Runs one of the C benchmarks and returns what it says."""
+    command = [str(BUILD / "bench" / program), *map(str, arguments)]
+    return json.loads(run(command, FERRY_WAIT=wait, TMPDIR=str(bench.directory)))  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -122,7 +127,6 @@ class Scene:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._stack = ExitStack()
-        self._children: dict[gym.Env[Any, Any], Child] = {}
 
     def __enter__(self) -> Scene:
         return self
@@ -151,25 +155,9 @@ class Scene:
         """
         address = self._bench.address()
         role, env_id = ("serve", "ferry/Client-v0") if serve else ("connect", "ferry/Server-v0")
-        child = self._child(command, role, address, wait, cpu)
+        self._child(command, role, address, wait, cpu)
         with waiting(wait):
-            env = self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
-        self._children[env] = child
-        return env
-
-    def alone(self, env: gym.Env[Any, Any], block: Block) -> Block:
-        """Stops the env's process but for the block: otherwise those that spin would share their CPU."""
-        child = self._children[env]
-        child.stop()
-
-        def resumed() -> float:
-            child.resume()
-            try:
-                return block()
-            finally:
-                child.stop()
-
-        return resumed
+            return self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
 
     def c_agent(self, command: list[str], *, serve: bool = True, wait: str = "adaptive") -> CAgent:
         """An agent written in C, connected to a new environment process."""
@@ -180,18 +168,16 @@ class Scene:
         agent.wait_ready()
         return agent
 
-    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> Child:
+    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
         variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
-        child = Child(command, self._bench.cpus[1] if cpu is None else cpu, variables)
-        self._stack.enter_context(child)
-        return child
+        self._stack.enter_context(Child(command, self._bench.cpus[1] if cpu is None else cpu, variables))
 
 
 def floor(bench: Bench) -> Section:
     """The floors by themselves."""
     a, b = bench.cpus
     found = run_c(
-        "floor", "--cpus", f"{a},{b}", "--blocks", bench.rounds(101, 21), "--trips", bench.rounds(10000, 4000)
+        bench, "floor", "--cpus", f"{a},{b}", "--blocks", bench.rounds(101, 21), "--trips", bench.rounds(10000, 4000)
     )
     rows = []
     for kind, label in (("spin", "two processes that spin"), ("futex", "two processes that sleep on a futex")):
@@ -215,9 +201,10 @@ def roundtrip(bench: Bench) -> Section:
     a, b = bench.cpus
     pairs, blocks = bench.rounds(21, 5), 101
     runs = {
-        "spin": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks, wait="spin"),
-        "adaptive": run_c("roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks),
+        "spin": run_c(bench, "roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks, wait="spin"),
+        "adaptive": run_c(bench, "roundtrip", "--cpus", f"{a},{b}", "--pairs", pairs, "--blocks", blocks),
         "block": run_c(
+            bench,
             "roundtrip",
             "--cpus",
             f"{a},{b}",
@@ -230,7 +217,7 @@ def roundtrip(bench: Bench) -> Section:
             wait="block",
         ),
         "one CPU": run_c(
-            "roundtrip", "--cpus", f"{b},{b}", "--pairs", bench.rounds(3, 1), "--blocks", blocks, "--trips", 500
+            bench, "roundtrip", "--cpus", f"{b},{b}", "--pairs", bench.rounds(3, 1), "--blocks", blocks, "--trips", 500
         ),
     }
     rows = []
@@ -279,7 +266,7 @@ def roundtrip(bench: Bench) -> Section:
 def poles(bench: Bench) -> Section:
     """Sixteen processes, one agent."""
     with bench.unpinned():
-        runs = {n: run_c("play", "--count", n, "--seconds", bench.rounds(4, 1), "--", POLE) for n in (1, 4, 16)}
+        runs = {n: run_c(bench, "play", "--count", n, "--seconds", bench.rounds(4, 1), "--", POLE) for n in (1, 4, 16)}
     rows = [[str(n), number(run["steps_per_s"], ""), number(run["us_per_step"], "us")] for n, run in runs.items()]
     return Section(
         "many processes",
@@ -300,7 +287,7 @@ def game(bench: Bench) -> Section:
     """The price of waiting for a game that ticks 60 times a second."""
     seconds = bench.rounds(6, 2)
     with bench.unpinned():
-        c = run_c("play", "--count", 1, "--seconds", seconds, "--", GAME)
+        c = run_c(bench, "play", "--count", 1, "--seconds", seconds, "--", GAME)
     with Scene(bench) as scene:
         env = scene.ferry([GAME])
         env.reset(seed=1)
@@ -454,17 +441,16 @@ def table(bench: Bench) -> Section:
 
 def images(bench: Bench) -> Section:
     """Large observations, as views and as fresh arrays."""
-    rounds = bench.rounds(151, 51)
+    rounds, steps_a_block = bench.rounds(151, 51), 40
     with Scene(bench) as scene:
-        contenders: dict[str, Block] = {"call": copying(1, 40)}
+        contenders: dict[str, Block] = {"call": copying(1, steps_a_block)}
         for name, shape in IMAGES.items():
-            steps_a_block = 40 if math.prod(shape) < 1 << 20 else 8  # a few milliseconds at most
             height, width, channels = map(str, shape)
             command = [PIXEL, "--height", height, "--width", width, "--channels", channels]
             episode = pixel_episode(shape, steps_a_block)
             for kind in ("view", "fresh"):
-                env = scene.ferry(command, wait="spin", copy=kind == "fresh")
-                contenders[f"{name} {kind}"] = scene.alone(env, stepping(env, episode))
+                env = scene.ferry(command, copy=kind == "fresh")
+                contenders[f"{name} {kind}"] = stepping(env, episode)
             contenders[f"{name} copy"] = copying(math.prod(shape), steps_a_block)
             contenders[f"{name} single copy"] = copying(math.prod(shape), steps_a_block, buffers=1)
         times = bench.alternate(contenders, rounds)
@@ -490,10 +476,9 @@ def images(bench: Bench) -> Section:
     ]
     return Section(
         "images",
-        "What does the size of an observation cost? (The C env lights one pixel a step. Both sides spin, so that no "
-        "wake-up is in it. The cost of a fresh array is the step with it minus the step with copy=False. The warm "
-        "memcpy goes from two shared buffers in turn into two arrays, as observations do; between one and one, more "
-        "stays in the caches.)",
+        "What does the size of an observation cost? (The C env lights one pixel a step. The cost of a fresh array is "
+        "the step with it minus the step with copy=False. The warm memcpy goes from two shared buffers in turn into "
+        "two arrays, as observations do; between one and one, more stays in the caches.)",
         [
             Table(
                 "Python agent, ClientEnv",
@@ -516,9 +501,7 @@ def functions(bench: Bench) -> Section:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(BENCH / "test_python.py")]
         command += [f"--benchmark-json={result}", f"--benchmark-max-time={0.3 if bench.quick else 1}"]
         with bench.unpinned():
-            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=C_TIMEOUT_S)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+            run(command)
         found = json.loads(result.read_text())["benchmarks"]
     stats = {entry["name"].removeprefix("test_"): entry["stats"] for entry in found}
     rows = [

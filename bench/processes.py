@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,12 @@ END_TIMEOUT_S = 5.0
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without anything that would steer Ferry, plus ``variables``."""
     return {k: v for k, v in os.environ.items() if not k.startswith("FERRY_")} | variables
+
+
+def dependent(command: Sequence[str], cpu: int | None = None) -> list[str]:
+    """The command that runs ``command`` on a CPU and not beyond the life of this process."""
+    where = "any" if cpu is None else str(cpu)
+    return [sys.executable, str(BENCH / "child.py"), where, str(os.getpid()), *command]
 
 
 class Child:
@@ -37,20 +42,12 @@ class Child:
         stream = subprocess.PIPE if pipes else None
         self.command = list(command)
         self.process = subprocess.Popen(
-            [sys.executable, str(BENCH / "child.py"), str(cpu), str(os.getpid()), *command],
+            dependent(command, cpu),
             env=environment(**(variables or {})),
             stdin=stream or subprocess.DEVNULL,
             stdout=stream or subprocess.DEVNULL,
             text=True,
         )
-
-    def stop(self) -> None:
-        """Takes it off its CPU."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Lets it go on."""
-        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Child:
         return self
@@ -61,7 +58,6 @@ class Child:
         if self.process.stdin:
             self.process.stdin.close()
         self.process.terminate()
-        self.resume()
         try:
             self.process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

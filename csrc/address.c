@@ -153,7 +153,7 @@ void ferry__address_advise(const ferry__address *address, ferry_why *why) {
     int i;
     if (address->place != FERRY__NAME) return;
     memset(&survey, 0, sizeof survey);
-    survey.wanted = address->text, survey.why = why, survey.nearest_distance = 4;
+    survey.wanted = address->text, survey.why = why, survey.nearest_distance = 2 + (int)strlen(address->text) / 3;
     for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)
         ferry__also(why, "%s%s", i == 0 ? "; searched: " : ", ", directory);
     for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)

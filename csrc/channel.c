@@ -493,7 +493,7 @@ void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
     else if (channel->address.serve)
         ferry__fail(why, 0, "no %s has connected to '%s' for %.1f s; start one with FERRY_ADDRESS=connect:%s", peer, text, seconds, text);
     else {
-        ferry__fail(why, 0, "no %s serves '%s', for %.1f s; start one there, or correct the address", peer, text, seconds);
+        ferry__fail(why, 0, "no %s has served '%s' for %.1f s; start one there, or correct the address", peer, text, seconds);
         ferry__address_advise(&channel->address, why);
     }
     if (channel->visitor.code != 0) ferry__also(why, "; the last one that came was turned away: %s", channel->visitor.text);

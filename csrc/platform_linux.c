@@ -230,6 +230,10 @@ int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, fe
     if (has_named) length = snprintf(out, out_bytes, "%s", named);
     else if (has_session && i == 0) length = snprintf(out, out_bytes, "%s/ferry", session);
     else length = snprintf(out, out_bytes, "/tmp/ferry-%lu", (unsigned long)geteuid());
+    if (out[0] != '/')
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the directory '%s' is not absolute, so that others would not find it; set FERRY_RUNTIME_DIR to one that is",
+                           out);
     /* A socket's path has 108 bytes; a name needs up to 42 of them. */
     if (length < 0 || (uint32_t)length >= out_bytes || length > 108 - 43)
         return ferry__fail(why, FERRY_EADDRESS,

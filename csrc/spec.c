@@ -134,6 +134,10 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
     } else if (entry->kind == FERRY_MULTI_BINARY) {
         ferry__element(entry->dtype, 0, 1, 1, high);
     } else {
+        if (field->low == 0 && field->high == 0 && entry->kind == FERRY_MULTI_DISCRETE)
+            return ferry__fail(why, FERRY_ESPEC,
+                               "%s '%s': a MultiDiscrete takes its ranges from low_each and high_each, or low and high; none are set",
+                               ferry__role_name(entry->role), path);
         if (field->low == 0 && field->high == 0 && entry->kind == FERRY_BOX) {
             entry->bounds = FERRY__BOUNDS_NONE;
             return 0;
@@ -263,6 +267,22 @@ static int ferry__inside(uint64_t offset, uint64_t bytes, uint64_t end, uint64_t
     return offset % align == 0 && offset <= end && bytes <= end - offset;
 }
 
+static uint64_t ferry__element_order(int dtype, const char *at);
+
+/* Is every lower bound at most its upper one? */
+static int ferry__bounds_in_order(const ferry__entry *entry, const char *low, const char *high, uint64_t bytes) {
+    uint64_t size = ferry_dtype_bytes(entry->dtype), at;
+    for (at = 0; at + size <= bytes; at += size)
+        if (ferry__element_order(entry->dtype, low + at) > ferry__element_order(entry->dtype, high + at)) return 0;
+    return 1;
+}
+
+/* Does one path name a place inside what the other says is a leaf? */
+static int ferry__is_inside(const char *leaf, uint64_t leaf_bytes, const char *path, uint64_t path_bytes) {
+    return path_bytes > leaf_bytes && memcmp(leaf, path, (size_t)leaf_bytes) == 0 &&
+           (leaf_bytes == 0 || path[leaf_bytes] == '/' || path[leaf_bytes] == '#');
+}
+
 static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry, uint64_t agent_end, uint64_t env_end, ferry_why *why) {
     uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, bytes = ferry_dtype_bytes(entry->dtype), size = bytes, bound;
     uint64_t end = entry->role == FERRY_ACTION ? agent_end : env_end;
@@ -281,6 +301,9 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && (entry->dtype < FERRY_I8 || entry->dtype > FERRY_U64)) ||
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_DISCRETE && entry->bounds == FERRY__BOUNDS_NONE))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': shape, dtype or bounds do not fit its kind", ferry__role_name(entry->role), path);
+    if ((entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE) && (entry->ndim != 0 || entry->bounds != FERRY__BOUNDS_NONE))
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s': an empty Dict or Tuple has neither shape nor bounds", ferry__role_name(entry->role),
+                           path);
     for (i = 0; i < entry->ndim; i++) {
         if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
             return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
@@ -295,6 +318,10 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
     bound = entry->bounds == FERRY__BOUNDS_EACH ? bytes : entry->bounds == FERRY__BOUNDS_SCALAR ? size : 0;
     if (!ferry__inside(entry->low_offset, bound, pool, 8) || !ferry__inside(entry->high_offset, bound, pool, 8))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': its bounds do not lie inside the pool", ferry__role_name(entry->role), path);
+    if (!ferry__bounds_in_order(entry, spec->pool + entry->low_offset, spec->pool + entry->high_offset, bound))
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s': a lower bound is above its upper bound", ferry__role_name(entry->role), path);
+    if (entry->role == FERRY_INFO && entry->path_bytes == 0)
+        return ferry__fail(why, FERRY_ESPEC, "an info needs a path: its key in the info dict");
     return 0;
 }
 
@@ -386,6 +413,12 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
                 memcmp(spec->pool + other->path_offset, spec->pool + entry->path_offset, entry->path_bytes) == 0)
                 return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role),
                                    spec->pool + entry->path_offset);
+            if (other->role == entry->role && entry->role != FERRY_INFO &&
+                (ferry__is_inside(spec->pool + other->path_offset, other->path_bytes, spec->pool + entry->path_offset, entry->path_bytes) ||
+                 ferry__is_inside(spec->pool + entry->path_offset, entry->path_bytes, spec->pool + other->path_offset, other->path_bytes)))
+                return ferry__fail(why, FERRY_ESPEC,
+                                   "the %ss '%s' and '%s' contradict each other: one place cannot be a leaf and hold others",
+                                   ferry__role_name(entry->role), spec->pool + other->path_offset, spec->pool + entry->path_offset);
         }
     }
     for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
@@ -438,6 +471,25 @@ static double ferry__double_at(int dtype, const char *at) {
     return (double)ferry__integer_at(dtype, at);
 }
 
+/* The element as an unsigned number that is ordered as the elements are. */
+static uint64_t ferry__element_order(int dtype, const char *at) {
+    const uint64_t sign = (uint64_t)1 << 63;
+    uint64_t bits = 0;
+    if (dtype == FERRY_F16 || dtype == FERRY_F32 || dtype == FERRY_F64) {
+        uint32_t bytes = ferry_dtype_bytes(dtype), shift = 64 - 8 * bytes;
+        uint16_t half;
+        uint32_t single;
+        if (bytes == 2) memcpy(&half, at, 2), bits = half;
+        else if (bytes == 4) memcpy(&single, at, 4), bits = single;
+        else memcpy(&bits, at, 8);
+        bits <<= shift;
+        if (bits == sign) bits = 0; /* -0 is 0 */
+        return (bits & sign) != 0 ? ~bits : bits | sign;
+    }
+    bits = (uint64_t)ferry__integer_at(dtype, at);
+    return dtype == FERRY_U64 ? bits : bits ^ sign;
+}
+
 static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     const ferry__header *header = &spec->header;
     ferry_env_desc *desc = &spec->desc;
@@ -481,7 +533,7 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     ferry__header *header = &out->header;
     ferry__pool pool = {NULL, 0, 0};
     const char *name = desc->name != NULL ? desc->name : "";
-    uint32_t i;
+    uint32_t i, roles = 0;
     memset(out, 0, sizeof *out);
     if (desc->num_rows > 1)
         return ferry__fail(why, FERRY_EUNSUPPORTED, "an environment of %u rows is not supported by this build; set num_rows to 1",
@@ -512,6 +564,12 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     }
     for (i = 0; i < desc->num_fields; i++)
         if (ferry__entry_of(&desc->fields[i], &out->entries[i], &pool, why) < 0) goto fail;
+    for (i = 0; i < desc->num_fields; i++) roles |= 1u << desc->fields[i].role;
+    if ((roles & 3) != 3) {
+        ferry__fail(why, FERRY_ESPEC, "the environment has no %s field; it needs one or more",
+                    ferry__role_name((roles & 1) == 0 ? FERRY_OBSERVATION : FERRY_ACTION));
+        goto fail;
+    }
     header->name_offset = (uint32_t)ferry__pool_add(&pool, name, strlen(name));
     header->name_bytes = (uint32_t)strlen(name);
     if (desc->about.format != FERRY_NONE) {

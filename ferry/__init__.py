@@ -12,7 +12,14 @@ from __future__ import annotations
 from gymnasium.envs.registration import register as _register
 from gymnasium.envs.registration import registry as _registry
 
-from ferry import _core
+try:
+    from ferry import _core
+except ImportError as _error:
+    raise ImportError(
+        f"Ferry's compiled part is missing ({_error}). If this is Ferry's source folder, run `make build` and use "
+        ".venv/bin/python, or start Python elsewhere; if it is installed, install it again: "
+        "pip install --force-reinstall ferry-fast"
+    ) from _error
 from ferry.clientbackend import ClientBackend
 from ferry.clientenv import ClientEnv
 from ferry.errors import (

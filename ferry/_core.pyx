@@ -199,13 +199,29 @@ cdef class Handle:
         raise exception(code, self.known())
 
     cdef int enter(self) except -1:
-        """Called first by all that touches the C handle."""
+        """Called first by all that touches the C handle; `leave` must follow.
+
+        In between other threads may run, and Python code of the caller's (in conversions, logging, decoding): whatever
+        they do, the C handle stays.
+        """
         if self.closed:
             raise FerryError(f"{self.label} is closed; make a new one to go on")
         if self.busy:
-            raise FerryError(f"{self.label} is in use by another thread; a handle serves one thread at a time")
+            raise FerryError(f"{self.label} is in use by another thread or call; a handle serves one at a time")
+        self.busy = True
         if self.lines:
-            self.tell()
+            try:
+                self.tell()
+            except BaseException:
+                self.leave()
+                raise
+        return 0
+
+    cdef int leave(self) except -1:
+        """Ends what `enter` began; does what a `close` had to leave undone meanwhile."""
+        self.busy = False
+        if self.closed:
+            self.release()
         return 0
 
     cdef int wait(self, int64_t timeout_ns) except -1:
@@ -233,23 +249,17 @@ cdef class Handle:
         cdef int rc = 0
         cdef int64_t slice_ns = SLICE_NS
         cdef int64_t deadline_ns = time.monotonic_ns() + timeout_ns if timeout_ns > 0 else 0
-        self.busy = True
-        try:
-            while rc == 0 and not self.stopping and not self.closed:
-                if timeout_ns > 0:
-                    slice_ns = min(SLICE_NS, deadline_ns - <int64_t>time.monotonic_ns())
-                    if slice_ns <= 0:
-                        break
-                with nogil:
-                    rc = self.look(slice_ns)
-                if rc == 0:  # what has arrived must not be lost to an exception; signals can wait
-                    PyErr_CheckSignals()
-                    if self.lines:
-                        self.tell()
-        finally:
-            self.busy = False
-            if self.closed:
-                self.release()
+        while rc == 0 and not self.stopping and not self.closed:
+            if timeout_ns > 0:
+                slice_ns = min(SLICE_NS, deadline_ns - <int64_t>time.monotonic_ns())
+                if slice_ns <= 0:
+                    break
+            with nogil:
+                rc = self.look(slice_ns)
+            if rc == 0:  # what has arrived must not be lost to an exception; signals can wait
+                PyErr_CheckSignals()
+                if self.lines:
+                    self.tell()
         if self.closed:
             raise FerryError(f"{self.label} was closed while it waited")
         return rc
@@ -283,6 +293,7 @@ cdef class Agent(Handle):
     cdef const ferry_turn *answer
     cdef bytes address
     cdef str name  # of the environment
+    cdef str after_loss  # what a PeerGoneError advises, with the punctuation before it
     cdef object decode
     cdef int64_t timeout_ns
     cdef uint64_t max_bytes
@@ -296,8 +307,9 @@ cdef class Agent(Handle):
     cdef Node action
     cdef list infos
 
-    def __init__(self, address, *, timeout, decode, copy=True, bounds=False, max_bytes=0):
+    def __init__(self, address, *, timeout, decode, copy=True, bounds=False, max_bytes=0, after_loss=""):
         self.label = label_of("the channel", address)
+        self.after_loss = after_loss
         self.address = address_bytes(address)
         self.timeout_ns = nanoseconds(timeout)
         self.decode = decode
@@ -349,22 +361,28 @@ cdef class Agent(Handle):
         """
         cdef int rc
         self.enter()
-        if self.handle is NULL:
-            self.open()
-        self.meeting = True
         try:
-            rc = self.wait(nanoseconds(timeout))
+            if self.handle is NULL:
+                self.open()
+            self.meeting = True
+            try:
+                rc = self.wait(nanoseconds(timeout))
+            finally:
+                self.meeting = False
+            if rc == 1:
+                self.connected, self.needs_reset, self.owed = True, True, 0
+            self.tell()
+            return rc == 1
         finally:
-            self.meeting = False
-        if rc == 1:
-            self.connected, self.needs_reset, self.owed = True, True, 0
-        self.tell()
-        return rc == 1
+            self.leave()
 
     def disconnect(self):
         """Leaves the environment that is connected; `connect` meets the next."""
         self.enter()
-        self.release()
+        try:
+            self.release()
+        finally:
+            self.leave()
 
     def describe(self):
         """What the connected environment says of itself.
@@ -374,12 +392,15 @@ cdef class Agent(Handle):
         """
         cdef const ferry_env_desc *desc
         self.enter()
-        desc = ferry_agent_env(self.handle)
-        if desc is NULL:
-            raise FerryError(f"{self.label} has not been connected yet")
-        fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
-        self.name = text_of(desc.name) or self.label
-        return self.name, fields, desc.blob_format, blob_of(&desc.about)
+        try:
+            desc = ferry_agent_env(self.handle)
+            if desc is NULL:
+                raise FerryError(f"{self.label} has not been connected yet")
+            fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
+            self.name = text_of(desc.name) or label_of("at", self.address.decode() if self.address else None)
+            return self.name, fields, desc.blob_format, blob_of(&desc.about)
+        finally:
+            self.leave()
 
     def bind(self, fields, observation, action):
         """Prepares the step path for the connection.
@@ -390,26 +411,32 @@ cdef class Agent(Handle):
             action: Template of the action.
         """
         self.enter()
-        fields = tuple(fields)
-        owner = None if self.copy else Hold.of(self)
-        self.observation = grow(observation, fields, "observation", "", BackendError, False, False, owner)
-        self.action = grow(action, fields, "action", "", InvalidAction, True, self.bounds, None)
-        self.infos = []
-        for i, field in enumerate(fields):
-            if field.role == FERRY_INFO:
-                kind = Array if field.shape else Scalar
-                self.infos.append((field.path, i, kind("info", BackendError, i, field, False)))
+        try:
+            fields = tuple(fields)
+            owner = None if self.copy else Hold.of(self)
+            self.observation = grow(observation, fields, "observation", "", BackendError, False, False, owner)
+            self.action = grow(action, fields, "action", "", InvalidAction, True, self.bounds, None)
+            self.infos = []
+            for i, field in enumerate(fields):
+                if field.role == FERRY_INFO:
+                    kind = Array if field.shape else Scalar
+                    self.infos.append((field.path, i, kind("info", BackendError, i, field, False)))
+        finally:
+            self.leave()
 
     def step(self, action):
         """Sends an action, waits, and returns (observation, reward, terminated, truncated, info)."""
         cdef ferry_turn *turn
         self.enter()
-        if self.needs_reset:
-            raise ResetNeeded(self.reset_text())
-        turn = self.turn()
-        self.action.write(turn, action)
-        turn.kind = FERRY_STEP
-        return self.exchange(FERRY_STEP)
+        try:
+            if self.needs_reset:
+                raise ResetNeeded(self.reset_text())
+            turn = self.turn()
+            self.action.write(turn, action)
+            turn.kind = FERRY_STEP
+            return self.exchange(FERRY_STEP)
+        finally:
+            self.leave()
 
     def reset(self, seed, options):
         """Begins an episode and returns (observation, info). An answer that is still owed is awaited and forgotten.
@@ -420,22 +447,28 @@ cdef class Agent(Handle):
         """
         cdef ferry_turn *turn
         self.enter()
-        if self.owed:
-            self.receive()
-        turn = self.turn()
-        turn.kind = FERRY_RESET
-        turn.seed[0] = -1 if seed is None else seed
-        set_blob(&turn.blob, options)
-        return self.exchange(FERRY_RESET)
+        try:
+            if self.owed:
+                self.receive()
+            turn = self.turn()
+            turn.kind = FERRY_RESET
+            turn.seed[0] = -1 if seed is None else seed
+            set_blob(&turn.blob, options)
+            return self.exchange(FERRY_RESET)
+        finally:
+            self.leave()
 
     def resume(self):
         """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it."""
         self.enter()
-        if not self.owed:
-            raise FerryError(f"{self.label} owes no answer; there is nothing to wait for")
-        kind = self.owed
-        self.receive()
-        return self.result(kind)
+        try:
+            if not self.owed:
+                raise FerryError(f"{self.label} owes no answer; there is nothing to wait for")
+            kind = self.owed
+            self.receive()
+            return self.result(kind)
+        finally:
+            self.leave()
 
     cdef ferry_turn *turn(self) except NULL:
         cdef ferry_turn *turn
@@ -468,11 +501,17 @@ cdef class Agent(Handle):
         cdef int rc = 0
         try:
             rc = self.wait(self.timeout_ns)
+        except PeerGoneError as error:
+            self.lost()
+            raise PeerGoneError(f"{error}{self.after_loss}") from None
         except FerryError:
             self.lost()
             raise
         if rc == 0:
-            raise FerryTimeoutError(self.known())
+            raise FerryTimeoutError(
+                f"{self.known()}; wait() goes on waiting, reset() starts afresh; a longer timeout, or FERRY_TIMEOUT=0 "
+                "for a debugger, gives it more time"
+            )
         self.owed = 0
         return 0
 
@@ -620,8 +659,11 @@ cdef class Env(Handle):
             STEP, RESET or LEFT; 0 after the time, or when `stop` was called.
         """
         self.enter()
-        self.turn = NULL
-        return self.turn.kind if self.wait(nanoseconds(timeout)) == 1 else 0
+        try:
+            self.turn = NULL
+            return self.turn.kind if self.wait(nanoseconds(timeout)) == 1 else 0
+        finally:
+            self.leave()
 
     def stop(self):
         """Makes the wait under way, and every later one, end with 0. For any thread."""
@@ -629,18 +671,30 @@ cdef class Env(Handle):
 
     def action(self):
         """The action of a STEP: Python's own values and arrays, the caller's to keep."""
-        self.expect(FERRY_STEP)
-        return self.action_node.read(self.turn)
+        self.enter()
+        try:
+            self.expect(FERRY_STEP)
+            return self.action_node.read(self.turn)
+        finally:
+            self.leave()
 
     def request(self):
         """What a RESET asks for: (seed or None, (format, bytes) of the options or None)."""
-        self.expect(FERRY_RESET)
-        return None if self.turn.seed[0] < 0 else self.turn.seed[0], blob_of(&self.turn.blob)
+        self.enter()
+        try:
+            self.expect(FERRY_RESET)
+            return None if self.turn.seed[0] < 0 else self.turn.seed[0], blob_of(&self.turn.blob)
+        finally:
+            self.leave()
 
     def reason(self):
         """Of a LEFT: the exception that says how the agent went; None if it said goodbye."""
-        self.expect(FERRY_LEFT)
-        return None if self.turn.reason == FERRY_ECLOSED else exception(self.turn.reason, self.known())
+        self.enter()
+        try:
+            self.expect(FERRY_LEFT)
+            return None if self.turn.reason == FERRY_ECLOSED else exception(self.turn.reason, self.known())
+        finally:
+            self.leave()
 
     def reply(self, observation, double reward, bint terminated, bint truncated, tuple info):
         """Answers the turn.
@@ -654,17 +708,20 @@ cdef class Env(Handle):
         """
         cdef ferry_blob blob
         self.enter()
-        if self.turn is NULL:
-            raise FerryError(f"{self.label} has no turn to answer")
-        self.observation.write(self.turn, observation)
-        self.turn.reward[0] = reward
-        self.turn.terminated[0] = terminated
-        self.turn.truncated[0] = truncated
-        if info is not None:
-            set_blob(&blob, info)
-            self.done(ferry_env_blob(self.handle, &blob))
-        self.turn = NULL
-        self.done(ferry_env_reply(self.handle))
+        try:
+            if self.turn is NULL:
+                raise FerryError(f"{self.label} has no turn to answer")
+            self.observation.write(self.turn, observation)
+            self.turn.reward[0] = reward
+            self.turn.terminated[0] = terminated
+            self.turn.truncated[0] = truncated
+            if info is not None:
+                set_blob(&blob, info)
+                self.done(ferry_env_blob(self.handle, &blob))
+            self.turn = NULL
+            self.done(ferry_env_reply(self.handle))
+        finally:
+            self.leave()
 
     def refuse(self, tuple report):
         """Answers the turn with a failure; the agent must reset next.
@@ -674,13 +731,15 @@ cdef class Env(Handle):
         """
         cdef ferry_blob blob
         self.enter()
-        set_blob(&blob, report)
-        self.done(ferry_env_blob(self.handle, &blob))
-        self.turn = NULL
-        self.done(ferry_env_fail(self.handle, NULL))
+        try:
+            set_blob(&blob, report)
+            self.done(ferry_env_blob(self.handle, &blob))
+            self.turn = NULL
+            self.done(ferry_env_fail(self.handle, NULL))
+        finally:
+            self.leave()
 
     cdef int expect(self, uint32_t kind) except -1:
-        self.enter()
         if self.turn is NULL or self.turn.kind != kind:
             raise FerryError(f"{self.label} has no such turn to look at")
         return 0
@@ -700,7 +759,7 @@ cdef object read_field(const ferry_field *field):
     for i in range(field.ndim):
         size_bytes *= field.shape[i]
     low = high = None
-    if field.low_each is not NULL and field.high_each is not NULL:
+    if field.low_each is not NULL and field.high_each is not NULL and field.kind in (FERRY_BOX, FERRY_MULTI_DISCRETE):
         low = PyBytes_FromStringAndSize(<const char *>field.low_each, size_bytes)
         high = PyBytes_FromStringAndSize(<const char *>field.high_each, size_bytes)
     path = text_of(field.path)

@@ -45,6 +45,7 @@ class Adapter(gymnasium.Env[Any, Any]):
     _role: ClassVar[Literal["serve", "connect"]] = "connect"
     # The function of this package that makes one, if it is not the class.
     _maker: ClassVar[str | None] = None
+    _after_loss: ClassVar[str] = "; reset() meets the next one"
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         self._timeout = _effective_timeout(timeout)
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
+        self._address = address
         self._agent = _core.Agent(
             address,
             timeout=self._timeout,
@@ -68,6 +70,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             copy=copy,
             bounds=check_actions == "bounds",
             max_bytes=max_bytes or 0,
+            after_loss=self._after_loss,
         )
         # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
         self._farewell = weakref.finalize(self, _farewell, self._agent, _afterwards)
@@ -122,6 +125,14 @@ class Adapter(gymnasium.Env[Any, Any]):
     def wait(self) -> tuple[Any, ...]:
         """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it as `step` or `reset` would."""
         return self._agent.resume()
+
+    def render(self) -> NoReturn:
+        """Not offered: the environment draws, if it does, where it runs."""
+        raise NotImplementedError("rendering through Ferry is not offered yet; render on the environment's side")
+
+    def __str__(self) -> str:
+        address = "FERRY_ADDRESS" if self._address is None else self._address
+        return f"<{type(self).__name__} {address!r}>"
 
     def close(self) -> None:
         """Says goodbye; the environment of a server goes on. May be called again."""

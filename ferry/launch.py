@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 
 from ferry.adapter import Adapter
-from ferry.errors import PeerGoneError
+from ferry.errors import FerryTimeoutError, PeerGoneError
 
 __all__ = ["LaunchedEnv", "launch"]
 
@@ -118,6 +118,7 @@ class LaunchedEnv(Adapter):
     """
 
     _maker = "launch"
+    _after_loss = ""
 
     def __init__(
         self,
@@ -146,8 +147,9 @@ class LaunchedEnv(Adapter):
                     max_bytes=max_bytes,
                     _afterwards=self._child.end,
                 )
-            except PeerGoneError as error:
-                self._raise_gone(error)
+            except PeerGoneError:
+                text = f"{self._child.fate()} before it spoke Ferry; what it printed says more"
+                raise PeerGoneError(text) from None
             undo.pop_all()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -184,7 +186,10 @@ class LaunchedEnv(Adapter):
                 return True
             if self.process.poll() is not None:
                 raise PeerGoneError("no connection was made")
-        return False
+        raise FerryTimeoutError(
+            f"{self._child.command!r} (pid {self.process.pid}) has not spoken Ferry for {self._timeout:g} s; does it "
+            "call ferry_env_open and ferry_env_wait, or run a backend? A longer timeout gives it more time"
+        )
 
 
 class _Child:

@@ -275,6 +275,11 @@ def differences(before: Sequence[Field], after: Sequence[Field]) -> list[str]:
 
 def _told(field: Field) -> str:
     values = f"{field.start} to {field.start + field.n - 1}" if field.kind == _core.DISCRETE else f"shape {field.shape}"
-    bounds = "each its bounds" if field.low_each is not None else f"bounds {field.low:g} to {field.high:g}"
+    if field.low_each is not None:
+        bounds = "bounds of its own for each element"
+    elif field.low == field.high == 0:
+        bounds = "no bounds"
+    else:
+        bounds = f"bounds {field.low:g} to {field.high:g}"
     text = f"{_ROLES[field.role]} {field.path!r}: {_KINDS[field.kind]} of {_core.DTYPES[field.dtype]}, {values}"
     return text if field.kind != _core.BOX else f"{text}, {bounds}"

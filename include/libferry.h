@@ -4,7 +4,7 @@
  * region of memory, and take turns in it: the agent writes an action, the environment writes what followed. A turn costs two cache
  * misses and no system call while both sides are busy; whoever has to wait longer sleeps. C99, C++11, libc alone.
  *
- * A complete environment (cc walk.c -lferry):
+ * A complete environment (cc -Iinclude walk.c build/libferry.a -o walk):
  *
  *     #include <libferry.h>
  *     #include <stdio.h>
@@ -23,7 +23,7 @@
  *         float x = 0;
  *         if (ferry_env_open(&desc, &env, &why) < 0) return fprintf(stderr, "%s\n", why.text), 1;
  *         while (ferry_env_wait(env, FERRY_FOREVER, &turn) > 0) {
- *             if (turn->kind == FERRY_LEFT) continue;                                the next agent may come
+ *             if (turn->kind == FERRY_LEFT) continue; // the next agent may come
  *             x = turn->kind == FERRY_RESET ? 0 : x + (float)*(const int64_t *)turn->data[MOVE];
  *             *(float *)turn->data[POSITION] = x;
  *             turn->reward[0] = x >= 10;
@@ -37,7 +37,7 @@
  *
  * Guarantees
  *   - No call waits longer than the time-out it is given; ferry_env_open, ferry_env_reply and ferry_agent_open never wait.
- *   - A peer that dies is noticed within some 20 ms by whoever waits for it. A half-written message is never delivered.
+ *   - A peer that dies is noticed by whoever waits for it within 50 ms, some 20 as a rule. A half-written message is never delivered.
  *   - Whatever a peer writes, the library neither crashes nor reads out of bounds: it checks, and reports FERRY_EPROTOCOL or
  *     FERRY_ECORRUPT.
  *   - No globals, no threads, no signal handlers; open, close and open again as often as you like, several handles side by side.
@@ -158,7 +158,7 @@ typedef enum ferry_dtype {
 typedef struct ferry_field {
     /* Place in the space, UTF-8. NULL or "": the space is this leaf alone. Keys of a Dict are joined by '/', places in a Tuple written
      * '#0', '#1', ...: "camera/rgb", "pair#0", "#1/x". In a key '%', '/' and '#' are written %25, %2F, %23; an empty key is "%-".
-     * For FERRY_INFO the key in the info dict. */
+     * For FERRY_INFO the key in the info dict, which it must have; a scalar arrives in Python as an array of no dimensions. */
     const char *path;
     uint8_t role;  /* ferry_role */
     uint8_t kind;  /* ferry_space */
@@ -167,7 +167,7 @@ typedef struct ferry_field {
     uint32_t shape[FERRY_MAX_NDIM];
     /* Bounds, inclusive. Box: both zero means no bounds (the whole range of the dtype). Scalars stand for every element; where the
      * elements differ, or a double cannot hold the bound, point low_each and high_each (both) at arrays of the field's shape and dtype.
-     * MultiDiscrete: low_each and high_each (start and start + nvec - 1), or scalars. Others: ignored. */
+     * MultiDiscrete: low_each and high_each (start and start + nvec - 1), or scalars; n and start do not count. Others: ignored. */
     double low, high;
     const void *low_each, *high_each;
     int64_t n, start; /* Discrete: the n values from start on */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -479,3 +480,18 @@ def test_a_malformed_address_is_refused(address: str) -> None:
 def test_an_address_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match="an address is a str"):
         ferry.ClientEnv(5)  # type: ignore[arg-type]
+
+
+def test_a_close_from_within_a_call_waits_for_its_end(client: Callable[..., ferry.ClientEnv]) -> None:
+    env = client("Pendulum-v1")
+    env.reset(seed=0)
+
+    class Closing:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+            env.close()
+            return np.zeros(1, np.float32)
+
+    with contextlib.suppress(ferry.FerryError):  # unless the answer was quicker than the farewell
+        env.step(Closing())
+    with pytest.raises(ferry.FerryError, match="closed"):
+        env.step(Closing())

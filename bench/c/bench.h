@@ -59,6 +59,13 @@ static inline void *bench_alloc(size_t size_bytes) {
     return memory;
 }
 
+/* Makes a directory for addresses, in $TMPDIR or /tmp. */
+static inline void bench_make_directory(char path[64]) {
+    const char *parent = getenv("TMPDIR");
+    int length = snprintf(path, 64, "%s/ferry-bench-XXXXXX", parent && *parent ? parent : "/tmp");
+    if (length < 0 || length >= 64 || !mkdtemp(path)) bench_die("cannot make %s: %s", path, strerror(errno));
+}
+
 /* fork(); the child dies with its parent, and both die after limit_s, so that a lost wake-up cannot leave them behind.
  */
 static inline pid_t bench_fork(unsigned limit_s) {

@@ -89,7 +89,7 @@ static double cpu_seconds(void) {
 int main(int argc, char **argv) {
     static const struct option known[] = {
         {"count", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'}, {"cpu", 1, NULL, 'c'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    char directory[] = "/tmp/ferry-bench-XXXXXX";
+    char directory[64];
     static channel channels[MAX_COUNT];
     uint32_t count = 1;
     int cpu = -1;
@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
         else return fputs(usage, c == 'h' ? stdout : stderr), c != 'h';
     }
     if (optind == argc || !count || count > MAX_COUNT || seconds <= 0) bench_die("%s", usage);
-    if (!mkdtemp(directory)) bench_die("cannot make %s: %s", directory, strerror(errno));
+    bench_make_directory(directory);
     bench_pin(cpu);
     for (uint32_t i = 0; i < count; i++) start_env(&channels[i], argv + optind, directory, i);
     for (uint32_t i = 0; i < count; i++) connect_to(&channels[i]);

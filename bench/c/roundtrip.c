@@ -244,12 +244,12 @@ static void print(const options *o, const pair_medians *pairs, const results *r,
 
 int main(int argc, char **argv) {
     options o = parse(argc, argv);
-    char directory[] = "/tmp/ferry-bench-XXXXXX", address[64];
+    char directory[64], address[80];
     size_t singles_of_pair = (size_t)o.single_blocks * o.trips, singles = singles_of_pair * o.pairs;
     pair_medians *pairs = (pair_medians *)bench_alloc(o.pairs * sizeof *pairs);
     results all, r;
     unsetenv("FERRY_ADDRESS");
-    if (!mkdtemp(directory)) bench_die("cannot make %s: %s", directory, strerror(errno));
+    bench_make_directory(directory);
     snprintf(address, sizeof address, "%s/roundtrip", directory);
     for (int c = 0; c < NUM_CONTENDERS; c++) {
         all.block_ns[c] = (double *)bench_alloc(o.blocks * sizeof(double));

@@ -16,13 +16,6 @@ static ferry_env *env_of(ferry_field *fields, uint32_t num_fields, ferry_why *wh
     return ferry_env_open(&desc, &env, why) == 0 ? env : NULL;
 }
 
-static void refused(ferry_field field, int code, const char *part) {
-    ferry_why why;
-    CHECK(env_of(&field, 1, &why) == NULL);
-    CHECK(why.code == code);
-    CHECK_CONTAINS(why.text, part);
-}
-
 static ferry_field field_of(int kind, int dtype, const char *path) {
     ferry_field field;
     memset(&field, 0, sizeof field);
@@ -30,9 +23,19 @@ static ferry_field field_of(int kind, int dtype, const char *path) {
     return field;
 }
 
+/* A field that is refused beside a good action. */
+static void refused(ferry_field field, int code, const char *part) {
+    ferry_field fields[2];
+    ferry_why why;
+    fields[0] = field, fields[1] = field_of(FERRY_BOX, 0, NULL), fields[1].role = FERRY_ACTION;
+    CHECK(env_of(fields, 2, &why) == NULL);
+    CHECK(why.code == code);
+    CHECK_CONTAINS(why.text, part);
+}
+
 static void test_nonsense_is_refused(void) {
-    static const uint8_t high[2] = {1, 2};
-    ferry_field field = field_of(FERRY_BOX, 99, "x"), pair[2];
+    static const uint8_t low[2] = {0, 1}, high[2] = {1, 2};
+    ferry_field field = field_of(FERRY_BOX, 99, "x"), pair[3];
     ferry_env_desc desc;
     ferry_env *env;
     ferry_why why;
@@ -56,6 +59,8 @@ static void test_nonsense_is_refused(void) {
     refused(field, FERRY_ESPEC, "low_each");
     field = field_of(FERRY_BOX, FERRY_U8, "x"), field.high_each = high;
     refused(field, FERRY_ESPEC, "or neither");
+    field = field_of(FERRY_TUPLE, 0, "x"), field.ndim = 1, field.shape[0] = 1000;
+    refused(field, FERRY_ESPEC, "neither shape nor bounds");
     refused(field_of(FERRY_DISCRETE, 0, "x"), FERRY_ESPEC, "n >= 1");
     field = field_of(FERRY_DISCRETE, 0, "x"), field.n = INT64_MAX, field.start = 2;
     refused(field, FERRY_ESPEC, "n >= 1");
@@ -64,8 +69,22 @@ static void test_nonsense_is_refused(void) {
     field = field_of(FERRY_DISCRETE, FERRY_F32, "x"), field.n = 2;
     refused(field, FERRY_ESPEC, "do not fit its kind");
     refused(field_of(FERRY_BOX, 0, "\xC3("), FERRY_ESPEC, "UTF-8");
+    field = field_of(FERRY_BOX, FERRY_U8, "x"), field.ndim = 1, field.shape[0] = 2, field.low_each = high, field.high_each = low;
+    refused(field, FERRY_ESPEC, "a lower bound is above");
+    field = field_of(FERRY_MULTI_DISCRETE, 0, "x"), field.ndim = 1, field.shape[0] = 2, field.n = 3;
+    refused(field, FERRY_ESPEC, "low_each and high_each");
+    field = field_of(FERRY_BOX, 0, NULL), field.role = FERRY_INFO;
+    CHECK(env_of(&field, 1, &why) == NULL && why.code == FERRY_ESPEC);
+    field = field_of(FERRY_BOX, 0, "x");
+    CHECK(env_of(&field, 1, &why) == NULL && why.code == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "no action field");
+    pair[0] = field_of(FERRY_BOX, 0, "camera"), pair[1] = field_of(FERRY_BOX, 0, "camera/rgb");
+    pair[2] = field_of(FERRY_BOX, 0, NULL), pair[2].role = FERRY_ACTION;
+    CHECK(env_of(pair, 3, &why) == NULL && why.code == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "contradict");
     pair[0] = pair[1] = field_of(FERRY_BOX, 0, "twice");
-    CHECK(env_of(pair, 2, &why) == NULL && why.code == FERRY_ESPEC);
+    pair[2] = field_of(FERRY_BOX, 0, NULL), pair[2].role = FERRY_ACTION;
+    CHECK(env_of(pair, 3, &why) == NULL && why.code == FERRY_ESPEC);
     CHECK_CONTAINS(why.text, "'twice'");
     memset(&desc, 0, sizeof desc);
     CHECK(ferry_env_open(&desc, &env, &why) == FERRY_EINVAL && env == NULL);
@@ -79,7 +98,7 @@ static void test_nonsense_is_refused(void) {
 static void test_the_agent_sees_what_the_environment_said(void) {
     static const int64_t low[2] = {INT64_MIN, -5}, high[2] = {INT64_MAX, 5};
     static const uint64_t none[2] = {0, 0}, all[2] = {UINT64_MAX, UINT64_MAX};
-    enum { BOX, UNBOUNDED, WIDE, UNSIGNED, DISCRETE, MULTI, BINARY, EMPTY, IMAGE, NOTHING, COUNT };
+    enum { BOX, UNBOUNDED, WIDE, UNSIGNED, DISCRETE, MULTI, BINARY, EMPTY, IMAGE, NOTHING, PUSH, COUNT };
     ferry_field fields[COUNT];
     const ferry_field *seen;
     const ferry_env_desc *desc;
@@ -104,6 +123,7 @@ static void test_the_agent_sees_what_the_environment_said(void) {
     fields[IMAGE] = field_of(FERRY_BOX, FERRY_U8, "g"), fields[IMAGE].ndim = 3, fields[IMAGE].high = 255;
     fields[IMAGE].shape[0] = fields[IMAGE].shape[1] = 200, fields[IMAGE].shape[2] = 3;
     fields[NOTHING] = field_of(FERRY_BOX, 0, "h"), fields[NOTHING].ndim = 2, fields[NOTHING].shape[1] = 4;
+    fields[PUSH] = field_of(FERRY_BOX, 0, NULL), fields[PUSH].role = FERRY_ACTION;
     env = env_of(fields, COUNT, &why);
     CHECK(env != NULL);
     agent = open_agent("spec", &why);
@@ -116,7 +136,7 @@ static void test_the_agent_sees_what_the_environment_said(void) {
     CHECK(desc->num_fields == COUNT && desc->num_rows == 1);
     seen = desc->fields;
     for (i = 0; i < COUNT; i++) {
-        CHECK(strcmp(seen[i].path, fields[i].path) == 0);
+        CHECK(strcmp(seen[i].path, fields[i].path != NULL ? fields[i].path : "") == 0);
         CHECK(seen[i].role == fields[i].role && seen[i].kind == fields[i].kind && seen[i].ndim == fields[i].ndim);
         CHECK(memcmp(seen[i].shape, fields[i].shape, sizeof fields[i].shape) == 0);
     }
