@@ -26,6 +26,9 @@ __all__ = ["Backend", "make"]
 
 logger = logging.getLogger("ferry")
 
+# Characters of a text or traceback that an agent is told.
+_MOST_TEXT = 1 << 18
+
 
 class Backend:
     """Serves a Gymnasium environment to agents in other processes.
@@ -135,10 +138,7 @@ class Backend:
         except Exception as error:
             if self._ended:  # by close(), called from the environment
                 return
-            kind = type(error)
-            name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-            report = {"type": name, "text": _clean(str(error)), "traceback": _clean(traceback.format_exc())}
-            self._channel.refuse((blobs.MSGPACK, blobs.encode(report, blobs.MSGPACK)))
+            self._channel.refuse((blobs.MSGPACK, blobs.encode(_report(error), blobs.MSGPACK)))
 
     def _step(self) -> None:
         observation, reward, terminated, truncated, info = self.env.step(self._channel.action())
@@ -197,6 +197,18 @@ class Backend:
             self.env.close()
 
 
+def _report(error: Exception) -> dict[str, str]:
+    """What the agent is told of an exception, whatever its text holds."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        text = str(error)
+    except Exception as second:
+        text = f"(its text cannot be had: {type(second).__name__})"
+    told = {"type": name, "text": text, "traceback": traceback.format_exc()}
+    return {key: value.encode(errors="replace").decode()[:_MOST_TEXT] for key, value in told.items()}
+
+
 def make(env_id: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env[Any, Any]:
     """Makes the environment that an id names.
 
@@ -224,11 +236,6 @@ def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, 
             f"an environment is a gymnasium.Env, an id or a callable that makes one; this is a {type(made).__name__}"
         )
     return made
-
-
-def _clean(text: str) -> str:
-    """Text that UTF-8 can hold: file names in messages may have lone surrogates."""
-    return text.encode(errors="replace").decode()
 
 
 def _about(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:

@@ -138,6 +138,13 @@ class Scripted(gymnasium.Env[Any, Any]):
     def odd_text(self) -> Step:
         raise OSError("no file \udcff")
 
+    def no_text(self) -> Step:
+        class MuteError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        raise MuteError
+
     def wrong_shape(self) -> Step:
         return np.zeros(3, np.float32), 0.0, False, False, {}
 

@@ -375,6 +375,13 @@ def test_an_exception_in_step_is_a_backend_error(connect: Connect) -> None:
     env.step(0)
 
 
+def test_an_exception_may_be_without_a_text(connect: Connect) -> None:
+    env = connect("sample_envs:Scripted")
+    with pytest.raises(ferry.BackendError, match=r"MuteError: \(its text cannot be had"):
+        step_as(env, "no_text")
+    env.reset()
+
+
 def test_the_text_of_an_exception_may_be_odd(connect: Connect) -> None:
     with pytest.raises(ferry.BackendError, match=r"OSError: no file \?"):
         step_as(connect("sample_envs:Scripted"), "odd_text")
