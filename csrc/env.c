@@ -20,6 +20,7 @@ struct ferry_env {
     ferry__region *region; /* of the connection, or of the one before while there is none */
     ferry__slot *in, *out[2];
     char *message;      /* private copy of the agent's slot, up to the end of its fields */
+    size_t actions_begin, actions_bytes;
     ferry__plain expected; /* the next message, if it is a step like most */
     double reward;      /* the answer's columns until it is published */
     uint64_t episode;   /* resets so far, over all connections */
@@ -91,7 +92,12 @@ static void ferry__env_ready(void *user) {
 /* ---- Life cycle ---- */
 
 static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
-    env->message = (char *)calloc(1, (size_t)env->spec.fields_end[FERRY__AGENT - 1]);
+    const size_t line = FERRY__CACHE_LINE;
+    size_t columns_end = (size_t)env->spec.columns_end[FERRY__AGENT - 1], fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
+    /* Whole lines are copied fastest. Fields begin with one, and the room for blobs after them does too. */
+    env->actions_begin = (columns_end + line - 1) / line * line;
+    env->actions_bytes = fields_end > env->actions_begin ? (fields_end - env->actions_begin + line - 1) / line * line : 0;
+    env->message = (char *)calloc(1, env->actions_begin + env->actions_bytes);
     return env->message != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
@@ -240,9 +246,8 @@ static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
 
 /* Copies the actions and checks them: 1 the program's turn, 0 it was answered here. */
 static int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
-    size_t begin = (size_t)env->spec.columns_end[FERRY__AGENT - 1], end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
     env->number++;
-    ferry__copy_in(env->message + begin, (const char *)env->in + begin, end - begin);
+    ferry__copy_in(env->message + env->actions_begin, (const char *)env->in + env->actions_begin, env->actions_bytes);
     if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
     env->holding = 1;
     return 1;
