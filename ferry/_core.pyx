@@ -302,7 +302,8 @@ cdef class Agent(Handle):
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
-    cdef uint32_t owed  # kind of the turn that is not answered yet
+    cdef uint32_t owed  # kind of the turn whose answer has not been handed out
+    cdef bint arrived  # that answer is here; an exception (Ctrl-C) came before it could be handed out
     cdef Node observation
     cdef Node action
     cdef list infos
@@ -370,7 +371,7 @@ cdef class Agent(Handle):
             finally:
                 self.meeting = False
             if rc == 1:
-                self.connected, self.needs_reset, self.owed = True, True, 0
+                self.connected, self.needs_reset, self.owed, self.arrived = True, True, 0, False
             self.tell()
             return rc == 1
         finally:
@@ -450,6 +451,7 @@ cdef class Agent(Handle):
         try:
             if self.owed:
                 self.receive()
+                self.owed, self.arrived = 0, False
             turn = self.turn()
             turn.kind = FERRY_RESET
             turn.seed[0] = -1 if seed is None else seed
@@ -499,6 +501,8 @@ cdef class Agent(Handle):
     cdef int receive(self) except -1:
         """Waits for the answer that is owed."""
         cdef int rc = 0
+        if self.arrived:
+            return 0
         try:
             rc = self.wait(self.timeout_ns)
         except PeerGoneError as error:
@@ -512,13 +516,23 @@ cdef class Agent(Handle):
                 f"{self.known()}; wait() goes on waiting, reset() starts afresh; a longer timeout, or FERRY_TIMEOUT=0 "
                 "for a debugger, gives it more time"
             )
-        self.owed = 0
+        self.arrived = True
         return 0
 
     cdef void lost(self) noexcept:
-        self.connected, self.needs_reset, self.owed = False, True, 0
+        self.connected, self.needs_reset, self.owed, self.arrived = False, True, 0, False
 
     cdef object result(self, uint32_t kind):
+        """Hands the answer out. Only an exception that is none of its own (Ctrl-C) leaves it owed."""
+        try:
+            result = self.read_answer(kind)
+        except Exception:
+            self.owed, self.arrived = 0, False
+            raise
+        self.owed, self.arrived = 0, False
+        return result
+
+    cdef object read_answer(self, uint32_t kind):
         cdef const ferry_turn *answer = self.answer
         cdef object observation, info
         if answer.status[0] != FERRY_ROW_OK:

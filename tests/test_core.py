@@ -495,3 +495,25 @@ def test_a_close_from_within_a_call_waits_for_its_end(client: Callable[..., ferr
         env.step(Closing())
     with pytest.raises(ferry.FerryError, match="closed"):
         env.step(Closing())
+
+
+def test_an_interrupt_while_an_answer_is_read_leaves_it_owed(
+    client: Callable[..., ferry.ClientEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts: list[type[BaseException]] = []
+    decode = blobs.decode
+
+    def interrupted(data: bytes, format: int) -> Any:
+        if interrupts:
+            raise interrupts.pop()
+        return decode(data, format)
+
+    monkeypatch.setattr(blobs, "decode", interrupted)
+    env = client()
+    env.reset()
+    interrupts.append(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        env.reset()
+    observation, info = env.wait()
+    assert observation.tolist() == [0, 2]
+    assert info["seed"] is None
