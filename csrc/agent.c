@@ -160,7 +160,7 @@ int ferry_agent_send(ferry_agent *agent) {
     ferry_why *why = &agent->channel.why;
     uint32_t seq;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
-    why->code = 0;
+    if (agent->channel.lost == 0) why->code = 0;
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
     if (agent->owed)
         return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
@@ -208,7 +208,7 @@ int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **
     int plain = !agent->inbox.used, got;
     *out = NULL;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
-    agent->channel.why.code = 0;
+    if (agent->channel.lost == 0) agent->channel.why.code = 0; /* what a look found stands until it is told */
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
     got = ferry__channel_await(&agent->channel, slot, previous, next, timeout_ns);
     if (got > 0 && !(plain && ferry__slot_is_plain(slot, &agent->expected))) got = ferry__agent_take(agent, slot, answer);

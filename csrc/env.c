@@ -197,7 +197,7 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
 /* May the program answer now? 1; 0 if its agent has left and nobody would hear it; or an error. */
 static int ferry__env_may_answer(ferry_env *env) {
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
-    env->channel.why.code = 0;
+    if (env->channel.lost == 0) env->channel.why.code = 0;
     if (env->holding) return 1;
     if (env->abandoned) return 0;
     return ferry__fail(&env->channel.why, FERRY_ESTATE, "there is no turn to answer: ferry_env_wait gives one");
