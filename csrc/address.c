@@ -135,7 +135,6 @@ static int ferry__distance(const char *a, const char *b) {
 static void ferry__survey_one(void *user, const char *name) {
     ferry__survey *survey = (ferry__survey *)user;
     int distance;
-    if (!ferry__is_name(name)) return;
     distance = ferry__distance(survey->wanted, name);
     if (distance < survey->nearest_distance) {
         survey->nearest_distance = distance;
@@ -157,7 +156,7 @@ void ferry__address_advise(const ferry__address *address, ferry_why *why) {
     for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)
         ferry__also(why, "%s%s", i == 0 ? "; searched: " : ", ", directory);
     for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)
-        ferry__platform_each_name(directory, ferry__survey_one, &survey);
+        ferry__platform_each_name(directory, ferry__is_name, ferry__survey_one, &survey);
     if (survey.count == 0) ferry__also(why, "; nobody serves there");
     if (survey.nearest[0] != 0 && strcmp(survey.nearest, address->text) != 0) ferry__also(why, "; did you mean '%s'?", survey.nearest);
 }

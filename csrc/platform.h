@@ -62,8 +62,10 @@ FERRY__LOCAL void ferry__platform_canary_destroy(uint32_t *canary);
 /* Directory number i (0, 1, ...) in which names live, best first: 1, or 0 when there are no more. With make, creates it and checks that it
  * belongs to the user alone: then negative says why not, and the next may be tried unless the user named this one (code FERRY_EADDRESS). */
 FERRY__LOCAL int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why);
-/* Calls each for every name in the directory that somebody serves; removes those whose server died. */
-FERRY__LOCAL void ferry__platform_each_name(const char *directory, void (*each)(void *user, const char *name), void *user);
+/* Calls each for every name in the directory that somebody serves; removes those whose server died. What is
+ * no name is left alone. */
+FERRY__LOCAL void ferry__platform_each_name(const char *directory, int (*is_name)(const char *), void (*each)(void *user, const char *name),
+                                            void *user);
 
 /* ---- Control streams: reliable, ordered bytes and descriptors between two processes of one user ---- */
 

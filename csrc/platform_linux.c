@@ -295,7 +295,8 @@ static int ferry__lock_directory(const char *path) {
     return -1;
 }
 
-void ferry__platform_each_name(const char *directory, void (*each)(void *user, const char *name), void *user) {
+void ferry__platform_each_name(const char *directory, int (*is_name)(const char *), void (*each)(void *user, const char *name),
+                               void *user) {
     DIR *entries = opendir(directory);
     struct dirent *entry;
     char path[512];
@@ -303,7 +304,7 @@ void ferry__platform_each_name(const char *directory, void (*each)(void *user, c
     while ((entry = readdir(entries)) != NULL) {
         struct stat info;
         int fd, lock;
-        if (entry->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= (int)sizeof path) continue;
+        if (!is_name(entry->d_name) || snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= (int)sizeof path) continue;
         if (lstat(path, &info) != 0 || !S_ISSOCK(info.st_mode)) continue;
         fd = ferry__dial(path);
         if (fd >= 0 || fd == -EAGAIN) each(user, entry->d_name);

@@ -76,6 +76,11 @@ static void test_nobody_there_is_explained(const char *directory) {
     snprintf(path, sizeof path, "%s/dead", directory);
     strcpy(dead.sun_path, path);
     CHECK(bind(fd, (struct sockaddr *)&dead, sizeof dead) == 0 && close(fd) == 0);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(path, sizeof path, "%s/no name", directory);
+    strcpy(dead.sun_path, path);
+    CHECK(bind(fd, (struct sockaddr *)&dead, sizeof dead) == 0 && close(fd) == 0);
+    snprintf(path, sizeof path, "%s/dead", directory);
     CHECK(ferry_agent_connect(agent, SECOND / 20) == 0);
     ferry_agent_why(agent, &why);
     CHECK(why.code == 0);
@@ -84,6 +89,7 @@ static void test_nobody_there_is_explained(const char *directory) {
     CHECK_CONTAINS(why.text, "live: 'walker'");
     CHECK_CONTAINS(why.text, "did you mean 'walker'?");
     CHECK(strstr(why.text, "dead") == NULL && stat(path, &info) != 0); /* a dead name is removed by whoever looks */
+    CHECK(stat(dead.sun_path, &info) == 0);                                  /* what is no name is left alone */
     ferry_agent_close(agent);
     ferry_env_close(env);
 }
