@@ -199,25 +199,33 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
     return 1;
 }
 
+/* Goes on where spinning for the answer ends. */
+FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, uint32_t previous, int64_t timeout_ns, const ferry_turn **out) {
+    uint32_t which = (uint32_t)(agent->number & 1);
+    ferry_turn *answer = &agent->turns.turn[which];
+    int got;
+    if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
+    got = ferry__channel_await(&agent->channel, agent->in[which], previous, agent->expected.seq, timeout_ns);
+    if (got > 0) got = ferry__agent_take(agent, agent->in[which], answer);
+    if (got > 0) agent->owed = 0, *out = answer;
+    else if (got < 0) ferry__agent_leave(agent);
+    else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
+    return got;
+}
+
 int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     uint32_t which = (uint32_t)(agent->number & 1), next = agent->expected.seq;
     /* The slot's last message is two turns old; before its first it holds the start. */
     uint32_t previous = agent->number > 1 ? next - 2 : agent->spec.header.seq_start;
     const ferry__slot *slot = agent->in[which];
-    ferry_turn *answer = &agent->turns.turn[which];
-    int plain = !agent->inbox.used, got;
     *out = NULL;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     if (agent->channel.lost == 0) agent->channel.why.code = 0; /* what a look found stands until it is told */
-    if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
-    got = ferry__channel_await(&agent->channel, slot, previous, next, timeout_ns);
-    if (got > 0 && !(plain && ferry__slot_is_plain(slot, &agent->expected))) got = ferry__agent_take(agent, slot, answer);
-    if (got > 0) {
+    if (agent->owed && ferry__channel_spin(&agent->channel, slot, previous, next, timeout_ns) && !agent->inbox.used &&
+        ferry__slot_is_plain(slot, &agent->expected)) {
         agent->owed = 0;
-        *out = answer;
+        *out = &agent->turns.turn[which];
         return 1;
     }
-    if (got < 0) ferry__agent_leave(agent);
-    else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
-    return got;
+    return ferry__agent_wait_longer(agent, previous, timeout_ns, out);
 }

@@ -37,11 +37,18 @@ static inline void ferry__pause(void) {
 
 /* Copies foreign bytes once. The barrier keeps the compiler from reading the source again in place of the copy. */
 static inline void ferry__copy_in(void *private_copy, const void *foreign, size_t bytes) {
+    if (bytes > 0) memcpy(private_copy, foreign, bytes);
+    __asm__ volatile("" ::: "memory");
+}
+
+/* The same for whole lines; a few of them are copied faster without a call. */
+static inline void ferry__copy_lines_in(void *private_copy, const void *foreign, size_t lines) {
     const size_t line = 64;
     char *to = (char *)private_copy;
     const char *from = (const char *)foreign;
-    for (; bytes >= line && bytes <= 4 * line; bytes -= line, to += line, from += line) memcpy(to, from, line);
-    if (bytes > 0) memcpy(to, from, bytes);
+    if (lines > 4) memcpy(to, from, lines * line);
+    else
+        for (; lines > 0; lines--, to += line, from += line) memcpy(to, from, line);
     __asm__ volatile("" ::: "memory");
 }
 

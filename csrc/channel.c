@@ -406,7 +406,7 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
 
 int ferry__channel_look(ferry__channel *channel) { return ferry__idle(channel, ferry__platform_now_ns(), 0); }
 
-int ferry__channel_await_longer(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
+int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
         ferry__waiter waiter;

@@ -69,20 +69,19 @@ static inline int ferry__channel_is_mine(const ferry__channel *channel) { return
 
 /* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
 FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);
-/* Goes on where ferry__channel_await has looked often enough. */
-FERRY__LOCAL int ferry__channel_await_longer(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
-                                             int64_t timeout_ns);
-
 #define FERRY__LOOK_TURNS 1024 /* so many turns pass without a look around, where no wait gets as far as to read the clock */
 
-/* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. */
-static inline int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
-                                       int64_t timeout_ns) {
+/* Looks for message number next in the slot, for as long as a busy peer takes to answer: 1 it is there; 0 ferry__channel_await goes on. */
+static inline int ferry__channel_spin(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                      int64_t timeout_ns) {
     int looks = timeout_ns != 0 && channel->policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0, state;
     while ((state = ferry__slot_state(slot, previous, next)) == 0 && looks-- > 0) ferry__pause();
-    if (state == 1 && ++channel->unlooked < FERRY__LOOK_TURNS) return 1;
-    return ferry__channel_await_longer(channel, slot, previous, next, timeout_ns);
+    return state == 1 && ++channel->unlooked < FERRY__LOOK_TURNS;
 }
+
+/* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. */
+FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
+                                      int64_t timeout_ns);
 
 /* Looks after the peer and the door, now and then: 0, or why the connection is over. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel);

@@ -13,14 +13,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where an answer goes in one of the two slots. */
+typedef struct ferry__answer {
+    ferry__slot *slot;
+    double *reward;
+    uint64_t *episode;
+    uint8_t *terminated, *truncated, *status;
+} ferry__answer;
+
 struct ferry_env {
     ferry__channel channel;
     ferry__spec spec;
     uint64_t max_bytes;
     ferry__region *region; /* of the connection, or of the one before while there is none */
-    ferry__slot *in, *out[2];
+    ferry__slot *in;
+    ferry__answer out[2];
     char *message;      /* private copy of the agent's slot, up to the end of its fields */
-    size_t actions_begin, actions_bytes;
+    size_t actions_begin, actions_lines;
     ferry__plain expected; /* the next message, if it is a step like most */
     double reward;      /* the answer's columns until it is published */
     uint64_t episode;   /* resets so far, over all connections */
@@ -54,12 +63,14 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     env->channel.line = (ferry__line *)(void *)(base + header->env_offset);
     env->channel.peer_line = (ferry__line *)(void *)(base + header->agent_offset);
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
-    env->out[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
-    env->out[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
     ferry__turns_close(&env->turns);
     if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
     for (i = 0; i < 2; i++) {
         ferry_turn *turn = &env->turns.turn[i];
+        ferry__answer *answer = &env->out[i];
+        answer->slot = (ferry__slot *)(void *)(base + header->env_slot[i]);
+        answer->reward = turn->reward, answer->episode = turn->episode;
+        answer->terminated = turn->terminated, answer->truncated = turn->truncated, answer->status = turn->status;
         turn->reward = &env->reward, turn->episode = &env->episode;
         turn->terminated = &env->terminated, turn->truncated = &env->truncated, turn->status = &env->status;
     }
@@ -68,18 +79,21 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
     return 0;
 }
 
+static void ferry__env_clear_infos(ferry_turn *turn) {
+    uint32_t i;
+    for (i = 0; i < turn->num_fields; i++)
+        if (turn->present[i] != NULL) turn->present[i][0] = 0;
+}
+
 /* Begins the answer to turn number, which has not come yet: what the program need not write. */
 static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     ferry_turn *turn = &env->turns.turn[number & 1];
-    uint32_t i;
     turn->number = number;
     turn->kind = FERRY_STEP;
     env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
     env->reward = 0, env->terminated = 0, env->truncated = 0, env->status = FERRY_ROW_OK;
     env->outbox.used = 0;
-    if (env->spec.num_infos == 0) return;
-    for (i = 0; i < turn->num_fields; i++)
-        if (turn->present[i] != NULL) turn->present[i][0] = 0;
+    if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
 }
 
 static void ferry__env_ready(void *user) {
@@ -96,8 +110,8 @@ static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     size_t columns_end = (size_t)env->spec.columns_end[FERRY__AGENT - 1], fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
     /* Whole lines are copied fastest. Fields begin with one, and the room for blobs after them does too. */
     env->actions_begin = (columns_end + line - 1) / line * line;
-    env->actions_bytes = fields_end > env->actions_begin ? (fields_end - env->actions_begin + line - 1) / line * line : 0;
-    env->message = (char *)calloc(1, env->actions_begin + env->actions_bytes);
+    env->actions_lines = fields_end > env->actions_begin ? (fields_end - env->actions_begin + line - 1) / line : 0;
+    env->message = (char *)calloc(1, env->actions_begin + env->actions_lines * line);
     return env->message != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
@@ -143,8 +157,8 @@ void ferry_env_close(ferry_env *env) {
     if (env->channel.state == FERRY__OPEN && ferry__channel_is_mine(&env->channel)) {
         ferry__channel_hang_up(&env->channel);
         /* A sleeping agent looks around when it is woken, and finds the goodbye. */
-        ferry__platform_wake(&env->out[0]->seq);
-        ferry__platform_wake(&env->out[1]->seq);
+        ferry__platform_wake(&env->out[0].slot->seq);
+        ferry__platform_wake(&env->out[1].slot->seq);
     }
     ferry__channel_close(&env->channel);
     ferry__env_free(env);
@@ -164,26 +178,23 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     uint32_t which = (uint32_t)(env->number & 1);
-    const ferry__group *group = &env->spec.group;
-    ferry__slot *slot = env->out[which];
-    char *columns = (char *)slot;
+    const ferry__answer *answer = &env->out[which];
+    ferry__slot *slot = answer->slot;
     env->holding = 0;
-    if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
-    *(double *)(void *)(columns + group->reward_offset) = env->reward;
-    *(uint64_t *)(void *)(columns + group->episode_offset) = env->episode;
-    columns[group->terminated_offset] = (char)env->terminated, columns[group->truncated_offset] = (char)env->truncated;
-    columns[group->status_offset] = (char)status;
+    *answer->reward = env->reward, *answer->episode = env->episode;
+    *answer->terminated = env->terminated, *answer->truncated = env->truncated, *answer->status = (uint8_t)status;
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
+    else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)env->turns.turn[which].kind;
     slot->number = env->number;
-    ferry__slot_publish(slot, env->spec.header.seq_start + (uint32_t)env->number, env->channel.peer_line);
+    ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line);
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
-    ferry__slot *slot = env->out[env->number & 1];
+    ferry__slot *slot = env->out[env->number & 1].slot;
     return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
 }
 
@@ -234,21 +245,23 @@ static int ferry__env_refuse(ferry_env *env, const char *text) {
     return 0;
 }
 
-/* Answers a step whose action the program must not index with: 0; 1 if there is none such. */
+/* Is there an action that the program must not index with? Then it is answered here. */
 static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
     ferry_why why;
     uint32_t i;
     for (i = 0; i < turn->num_fields; i++)
-        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], &why) < 0)
-            return ferry__env_refuse(env, why.text);
-    return 1;
+        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], &why) < 0) {
+            (void)ferry__env_refuse(env, why.text);
+            return 1;
+        }
+    return 0;
 }
 
 /* Copies the actions and checks them: 1 the program's turn, 0 it was answered here. */
-static int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
+static inline int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
     env->number++;
-    ferry__copy_in(env->message + env->actions_begin, (const char *)env->in + env->actions_begin, env->actions_bytes);
-    if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn) == 0) return 0;
+    ferry__copy_lines_in(env->message + env->actions_begin, (const char *)env->in + env->actions_begin, env->actions_lines);
+    if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn)) return 0;
     env->holding = 1;
     return 1;
 }
@@ -293,23 +306,22 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     return 1;
 }
 
-/* As ferry_env_wait while a connection is open; *answered says that a message came and was answered here. */
-static int ferry__env_wait_once(ferry_env *env, int64_t timeout_ns, const ferry_turn **out, int *answered) {
+/* Goes on where spinning for the next message ends, or was not tried. *answered says that one came and was answered here. */
+static int ferry__env_await(ferry_env *env, int64_t timeout_ns, const ferry_turn **out, int *answered) {
     ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
     uint32_t next = env->expected.seq;
-    int plain = env->playing && !env->inbox.used;
     int got = ferry__channel_await(&env->channel, env->in, next - 1, next, timeout_ns);
     *answered = 0;
     if (got > 0) {
-        plain = plain && ferry__slot_is_plain(env->in, &env->expected);
-        got = plain ? ferry__env_take_actions(env, turn) : ferry__env_take(env);
+        got = ferry__env_take(env);
         if (got > 0) *out = turn;
         *answered = got == 0;
     }
     return got < 0 ? ferry__env_leave(env, out) : got;
 }
 
-static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+/* Whatever ferry_env_wait does not find at once. */
+FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &env->channel;
     int64_t start, left = timeout_ns;
     int got, answered;
@@ -327,7 +339,7 @@ static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferr
             got = ferry__channel_meet(channel, left);
             if (got <= 0) return got;
         } else {
-            got = ferry__env_wait_once(env, left, out, &answered);
+            got = ferry__env_await(env, left, out, &answered);
             if (got != 0 || !answered) return got;
         }
         if (timeout_ns > 0) left = timeout_ns - (ferry__platform_now_ns() - start);
@@ -336,10 +348,14 @@ static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferr
 }
 
 int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
-    int got, answered;
+    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    uint32_t next = env->expected.seq;
     *out = NULL;
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
-    if (env->holding || env->channel.state != FERRY__OPEN) return ferry__env_wait_longer(env, timeout_ns, out);
-    got = ferry__env_wait_once(env, timeout_ns, out, &answered);
-    return got == 0 && answered ? ferry__env_wait_longer(env, timeout_ns, out) : got;
+    if (!env->holding && env->channel.state == FERRY__OPEN && ferry__channel_spin(&env->channel, env->in, next - 1, next, timeout_ns) &&
+        env->playing && !env->inbox.used && ferry__slot_is_plain(env->in, &env->expected) && ferry__env_take_actions(env, turn)) {
+        *out = turn;
+        return 1;
+    }
+    return ferry__env_wait_longer(env, timeout_ns, out);
 }

@@ -11,6 +11,8 @@
 #include "libferry.h"
 
 #define FERRY__LOCAL __attribute__((visibility("hidden")))
+/* What seldom happens: kept out of the way of what always does. */
+#define FERRY__COLD __attribute__((noinline, cold))
 
 #ifdef __cplusplus
 extern "C" {
