@@ -25,6 +25,9 @@ struct ferry_agent {
     ferry__inbox inbox;
     ferry__outbox outbox;
     uint64_t number;   /* of the turn that was sent last */
+    uint32_t which;    /* env's slot of its answer */
+    uint32_t next;     /* env's slot of the next observation */
+    uint32_t seen[2];  /* the last sequence word in each slot */
     int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
     int owed;
     ferry__plain expected; /* the answer, if it has no blob, like most */
@@ -65,7 +68,8 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->request = agent->turns.turn[0];
     agent->request.seed = &agent->seed;
     agent->out->num_rows = 1;
-    agent->number = 0, agent->owed = 0, agent->owed_ns = 0;
+    agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
+    agent->seen[0] = agent->seen[1] = header->seq_start;
     return 0;
 }
 
@@ -138,7 +142,9 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
     else
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has held the turn for %.1f s, at turn %llu (a %s)", channel->peer_pid, text,
                     agent->owed_ns == 0 ? 0.0 : (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9, number,
-                    agent->request.kind == FERRY_STEP ? "step" : "reset");
+                    agent->request.kind == FERRY_STEP    ? "step"
+                    : agent->request.kind == FERRY_RESET ? "reset"
+                                                         : "call");
 }
 
 /* ---- Turns ---- */
@@ -164,8 +170,8 @@ int ferry_agent_send(ferry_agent *agent) {
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
     if (agent->owed)
         return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
-    if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET) || turn->number != agent->number + 1)
-        return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP or FERRY_RESET, not %u; fill ferry_agent_turn first",
+    if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET && turn->kind != FERRY_CALL) || turn->number != agent->number + 1)
+        return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP, RESET or CALL, not %u; fill ferry_agent_turn first",
                            turn->kind);
     if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
         ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0)
@@ -179,7 +185,9 @@ int ferry_agent_send(ferry_agent *agent) {
     ferry__slot_publish(slot, seq, agent->channel.peer_line);
     /* While the environment is at work. */
     agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
-    answer = &agent->turns.turn[agent->number & 1];
+    agent->which = agent->next;
+    agent->next ^= turn->kind != FERRY_CALL;
+    answer = &agent->turns.turn[agent->which];
     answer->kind = turn->kind, answer->number = agent->number;
     return 0;
 }
@@ -200,32 +208,31 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
 }
 
 /* Goes on where spinning for the answer ends. */
-FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, uint32_t previous, int64_t timeout_ns, const ferry_turn **out) {
-    uint32_t which = (uint32_t)(agent->number & 1);
+FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
+    uint32_t which = agent->which;
     ferry_turn *answer = &agent->turns.turn[which];
     int got;
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
-    got = ferry__channel_await(&agent->channel, agent->in[which], previous, agent->expected.seq, timeout_ns);
+    got = ferry__channel_await(&agent->channel, agent->in[which], agent->seen[which], agent->expected.seq, timeout_ns);
     if (got > 0) got = ferry__agent_take(agent, agent->in[which], answer);
-    if (got > 0) agent->owed = 0, *out = answer;
+    if (got > 0) agent->owed = 0, agent->seen[which] = agent->expected.seq, *out = answer;
     else if (got < 0) ferry__agent_leave(agent);
     else if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = ferry__platform_now_ns() - timeout_ns;
     return got;
 }
 
 int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
-    uint32_t which = (uint32_t)(agent->number & 1), next = agent->expected.seq;
-    /* The slot's last message is two turns old; before its first it holds the start. */
-    uint32_t previous = agent->number > 1 ? next - 2 : agent->spec.header.seq_start;
+    uint32_t which = agent->which, next = agent->expected.seq;
     const ferry__slot *slot = agent->in[which];
     *out = NULL;
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     if (agent->channel.lost == 0) agent->channel.why.code = 0; /* what a look found stands until it is told */
-    if (agent->owed && ferry__channel_spin(&agent->channel, slot, previous, next, timeout_ns) && !agent->inbox.used &&
+    if (agent->owed && ferry__channel_spin(&agent->channel, slot, agent->seen[which], next, timeout_ns) && !agent->inbox.used &&
         ferry__slot_is_plain(slot, &agent->expected)) {
         agent->owed = 0;
+        agent->seen[which] = next;
         *out = &agent->turns.turn[which];
         return 1;
     }
-    return ferry__agent_wait_longer(agent, previous, timeout_ns, out);
+    return ferry__agent_wait_longer(agent, timeout_ns, out);
 }

@@ -29,7 +29,7 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
     memset(out, 0, sizeof *out);
     inbox->used = head->blob_format != FERRY_NONE;
     if (!inbox->used) return 0;
-    if (head->blob_format > FERRY_TEXT || head->blob_where > FERRY__WHERE_DESCRIPTOR ||
+    if (head->blob_format > FERRY_VALUES || head->blob_where > FERRY__WHERE_DESCRIPTOR ||
         (head->blob_where == FERRY__WHERE_SLOT && head->blob_bytes > inbox->room))
         return ferry__channel_lose(channel, FERRY_ECORRUPT,
                                    "the region shared with the peer (pid %u) is damaged: a blob has format %d, place %d, %llu bytes",
@@ -60,8 +60,9 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
     outbox->used = blob->format != FERRY_NONE;
     head->blob_format = FERRY_NONE, head->blob_where = FERRY__WHERE_SLOT, head->blob_bytes = 0;
     if (blob->format == FERRY_NONE) return 0;
-    if (blob->format > FERRY_TEXT || (blob->data == NULL && blob->size_bytes > 0))
-        return ferry__fail(why, FERRY_EINVAL, "a blob needs data and one of the formats JSON, MSGPACK, TEXT (format is %u)", blob->format);
+    if (blob->format > FERRY_VALUES || (blob->data == NULL && blob->size_bytes > 0))
+        return ferry__fail(why, FERRY_EINVAL, "a blob needs data and one of the formats JSON, MSGPACK, TEXT, VALUES (format is %u)",
+                           blob->format);
     if (blob->size_bytes > FERRY_MAX_BLOB)
         return ferry__fail(why, FERRY_ETOOBIG,
                            "a blob of %llu bytes: at most %llu can travel with a turn; send less, or write it to a file",

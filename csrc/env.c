@@ -39,9 +39,11 @@ struct ferry_env {
     ferry__outbox outbox;
     ferry_turn left;   /* the turn that says so */
     uint64_t number;   /* of the turn that was taken last */
+    uint32_t which;    /* slot of the answer under way, or of the next */
     int holding;       /* the program has a turn that it has not answered */
     int abandoned;     /* it had one when its agent left, and may answer it yet */
     int playing;       /* there was a reset, and no failure since */
+    int takes_calls;
 };
 
 /* ---- Handshake ---- */
@@ -74,7 +76,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
         turn->reward = &env->reward, turn->episode = &env->episode;
         turn->terminated = &env->terminated, turn->truncated = &env->truncated, turn->status = &env->status;
     }
-    env->number = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
+    env->number = 0, env->which = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
 }
@@ -87,7 +89,7 @@ static void ferry__env_clear_infos(ferry_turn *turn) {
 
 /* Begins the answer to turn number, which has not come yet: what the program need not write. */
 static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
-    ferry_turn *turn = &env->turns.turn[number & 1];
+    ferry_turn *turn = &env->turns.turn[env->which];
     turn->number = number;
     turn->kind = FERRY_STEP;
     env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
@@ -139,6 +141,7 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     if (env == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     env->outbox.memory = FERRY__NO_OS;
     env->max_bytes = desc->max_bytes;
+    env->takes_calls = desc->takes_calls != 0;
     env->channel.log = desc->log, env->channel.log_user = desc->log_user;
     env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
     env->channel.user = env;
@@ -177,8 +180,8 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 /* ---- Answers ---- */
 
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
-    uint32_t which = (uint32_t)(env->number & 1);
-    const ferry__answer *answer = &env->out[which];
+    const ferry__answer *answer = &env->out[env->which];
+    uint32_t kind = env->turns.turn[env->which].kind;
     ferry__slot *slot = answer->slot;
     env->holding = 0;
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
@@ -186,15 +189,16 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     *answer->terminated = env->terminated, *answer->truncated = env->truncated, *answer->status = (uint8_t)status;
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
-    slot->kind = (uint16_t)env->turns.turn[which].kind;
+    slot->kind = (uint16_t)kind;
     slot->number = env->number;
     ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line);
+    env->which ^= kind != FERRY_CALL;
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
-    ferry__slot *slot = env->out[env->number & 1].slot;
+    ferry__slot *slot = env->out[env->which].slot;
     return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
 }
 
@@ -229,7 +233,7 @@ int ferry_env_reply(ferry_env *env) {
 int ferry_env_fail(ferry_env *env, const char *text) {
     int may = ferry__env_may_answer(env);
     if (may > 0) {
-        env->playing = 0;
+        if (env->turns.turn[env->which].kind != FERRY_CALL) env->playing = 0;
         if (text != NULL) ferry__env_put_text(env, text);
         ferry__env_publish(env, FERRY_ROW_FAILED);
     } else env->abandoned = 0;
@@ -269,11 +273,12 @@ static inline int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
 /* Takes the message that has arrived: 1 the program's turn, 0 it was answered here, negative: the connection is over. */
 static int ferry__env_take(ferry_env *env) {
     const ferry__slot *head = (const ferry__slot *)(void *)env->message;
-    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    ferry_turn *turn = &env->turns.turn[env->which];
     uint32_t row;
     ferry__copy_in(env->message, env->in, (size_t)env->spec.columns_end[FERRY__AGENT - 1]);
     memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
-    if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET) || head->num_rows != 1 || row != 0)
+    if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
+        head->num_rows != 1 || row != 0)
         return ferry__channel_lose(
             &env->channel, FERRY_ECORRUPT,
             "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
@@ -284,6 +289,7 @@ static int ferry__env_take(ferry_env *env) {
     turn->kind = head->kind;
     if (head->kind == FERRY_STEP && env->playing) return ferry__env_take_actions(env, turn);
     env->number++;
+    if (head->kind == FERRY_CALL) return env->takes_calls ? env->holding = 1 : ferry__env_refuse(env, "this environment takes no calls");
     if (head->kind == FERRY_STEP)
         return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
     env->episode++;
@@ -308,7 +314,7 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
 
 /* Goes on where spinning for the next message ends, or was not tried. *answered says that one came and was answered here. */
 static int ferry__env_await(ferry_env *env, int64_t timeout_ns, const ferry_turn **out, int *answered) {
-    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    ferry_turn *turn = &env->turns.turn[env->which];
     uint32_t next = env->expected.seq;
     int got = ferry__channel_await(&env->channel, env->in, next - 1, next, timeout_ns);
     *answered = 0;
@@ -348,7 +354,7 @@ FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns
 }
 
 int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
-    ferry_turn *turn = &env->turns.turn[(env->number + 1) & 1];
+    ferry_turn *turn = &env->turns.turn[env->which];
     uint32_t next = env->expected.seq;
     *out = NULL;
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;

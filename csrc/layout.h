@@ -26,9 +26,11 @@
 #define FERRY__FEATURE_GROUPS (UINT64_C(1) << 1)    /* more than one group */
 #define FERRY__FEATURE_AUTORESET (UINT64_C(1) << 2) /* final observations and infos */
 #define FERRY__FEATURE_BELL (UINT64_C(1) << 3)      /* a page of the agent's that is rung at each answer */
-#define FERRY__FEATURE_CALLS (UINT64_C(1) << 4)     /* turns of kind CALL and RENDER */
 #define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* frame slots */
 #define FERRY__FEATURES_KNOWN UINT64_C(0)
+
+/* Features that may be ignored (compat bits). */
+#define FERRY__OFFERS_CALLS (UINT64_C(1) << 0) /* the env takes turns of kind CALL */
 
 #define FERRY__CACHE_LINE 64 /* what processors move */
 #define FERRY__LINE_BYTES 128 /* what they prefetch together: nothing of two writers shares it */
@@ -125,7 +127,7 @@ typedef struct ferry__entry {
     uint8_t bounds; /* ferry__bounds: none, one element of the dtype each, or a whole array each */
     uint8_t reserved0;
     uint32_t shape[FERRY_MAX_NDIM];
-    uint32_t reserved1;
+    uint32_t capacity;       /* not 0: a ferry_list of up to so many elements (bytes of a Text), and dtype, shape and bounds are of one */
     uint64_t stride;         /* bytes of one row */
     uint64_t offset;         /* from the start of the slot: row 0 */
     uint64_t final_offset;   /* last observation of the episode that a row ended; 0: none */
@@ -138,6 +140,7 @@ FERRY__AT(ferry__entry, path_bytes, 4);
 FERRY__AT(ferry__entry, role, 6);
 FERRY__AT(ferry__entry, bounds, 10);
 FERRY__AT(ferry__entry, shape, 12);
+FERRY__AT(ferry__entry, capacity, 44);
 FERRY__AT(ferry__entry, stride, 48);
 FERRY__AT(ferry__entry, offset, 56);
 FERRY__AT(ferry__entry, final_offset, 64);
@@ -162,9 +165,11 @@ FERRY__AT(ferry__line, left, 4);
 FERRY__AT(ferry__line, sleeps, 8);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 
-/* Head of a message. The agent has one slot, the env two: answer n lies in env_slot[n % 2], so that an observation stays whole for a
- * further turn. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow the head; the fields begin
+/* Head of a message. The agent has one slot, the env two: its answers lie in one and the other in turn, so that an observation stays
+ * whole for a further step. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow the head; the fields begin
  * at the next line.
+ *
+ * The answer to a CALL has no observation; it lies where that of the next step will, so that it shortens no observation's life.
  *
  * The peer polls the first line. A store to it may have to fetch the line back from the peer, so head and columns are written in one go,
  * just before seq, and not piece by piece while the message is made. */

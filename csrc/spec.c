@@ -160,8 +160,14 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
     return 0;
 }
 
+/* What a row of a field takes, if one element has so many bytes. */
+static uint64_t ferry__stride(const ferry__entry *entry, uint64_t element_bytes) {
+    if (entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE || entry->kind == FERRY_OTHER) return 0;
+    return entry->capacity == 0 ? element_bytes : ferry__round_up(sizeof(ferry_list) + element_bytes * entry->capacity, 8);
+}
+
 static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry__pool *pool, ferry_why *why) {
-    static const uint8_t usual[] = {FERRY_F32, FERRY_I64, FERRY_I64, FERRY_I8, FERRY_U8, FERRY_U8};
+    static const uint8_t usual[] = {FERRY_F32, FERRY_I64, FERRY_I64, FERRY_I8, FERRY_U8, FERRY_U8, FERRY_U8, FERRY_U8};
     const char *path = field->path != NULL ? field->path : "";
     uint64_t bytes;
     uint32_t i;
@@ -169,7 +175,7 @@ static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry_
     if (strlen(path) > FERRY__MAX_PATH)
         return ferry__fail(why, FERRY_ESPEC, "the path '%.40s...' is longer than %d bytes", path, FERRY__MAX_PATH);
     if (field->role > FERRY_INFO) return ferry__fail(why, FERRY_ESPEC, "field '%s' has the unknown role %d", path, field->role);
-    if (field->kind > FERRY_TUPLE)
+    if (field->kind > FERRY_OTHER)
         return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown kind %d", ferry__role_name(field->role), path, field->kind);
     if (field->ndim > FERRY_MAX_NDIM)
         return ferry__fail(why, FERRY_ESPEC, "%s '%s' has %d dimensions; %d are possible", ferry__role_name(field->role), path, field->ndim,
@@ -187,11 +193,15 @@ static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry_
                                (unsigned long long)FERRY__MAX_FIELD_BYTES);
         bytes *= field->shape[i];
     }
-    entry->stride = field->kind == FERRY_DICT || field->kind == FERRY_TUPLE ? 0 : bytes;
+    if (field->capacity != 0 && bytes > FERRY__MAX_FIELD_BYTES / field->capacity)
+        return ferry__fail(why, FERRY_ETOOBIG, "%s '%s' is larger than %llu bytes", ferry__role_name(field->role), path,
+                           (unsigned long long)FERRY__MAX_FIELD_BYTES);
+    entry->capacity = field->capacity;
+    entry->stride = ferry__stride(entry, bytes);
     entry->path_offset = (uint32_t)ferry__pool_add(pool, path, entry->path_bytes);
     if ((field->low_each == NULL) != (field->high_each == NULL))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': give low_each and high_each, or neither", ferry__role_name(field->role), path);
-    if (field->kind == FERRY_DICT || field->kind == FERRY_TUPLE) return 0;
+    if (field->kind >= FERRY_DICT) return 0;
     if (field->low_each != NULL && (field->kind == FERRY_BOX || field->kind == FERRY_MULTI_DISCRETE)) {
         entry->bounds = FERRY__BOUNDS_EACH;
         entry->low_offset = ferry__pool_add(pool, field->low_each, bytes);
@@ -293,7 +303,7 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
         !ferry__is_utf8(spec->pool + entry->path_offset, entry->path_bytes))
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
     path = spec->pool + entry->path_offset;
-    if (entry->role > FERRY_INFO || entry->kind > FERRY_TUPLE || bytes == 0 || entry->ndim > FERRY_MAX_NDIM ||
+    if (entry->role > FERRY_INFO || entry->kind > FERRY_OTHER || bytes == 0 || entry->ndim > FERRY_MAX_NDIM ||
         entry->bounds > FERRY__BOUNDS_EACH)
         return ferry__fail(why, FERRY_ESPEC, "field '%s' has an unknown role, kind, dtype or bounds (%d, %d, %d, %d)", path, entry->role,
                            entry->kind, entry->dtype, entry->bounds);
@@ -301,16 +311,22 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && (entry->dtype < FERRY_I8 || entry->dtype > FERRY_U64)) ||
         (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_DISCRETE && entry->bounds == FERRY__BOUNDS_NONE))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': shape, dtype or bounds do not fit its kind", ferry__role_name(entry->role), path);
-    if ((entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE) && (entry->ndim != 0 || entry->bounds != FERRY__BOUNDS_NONE))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s': an empty Dict or Tuple has neither shape nor bounds", ferry__role_name(entry->role),
-                           path);
+    if (entry->kind >= FERRY_DICT && (entry->ndim != 0 || entry->bounds != FERRY__BOUNDS_NONE ||
+                                      (entry->capacity != 0) != (entry->kind == FERRY_STRING) || ferry_dtype_bytes(entry->dtype) != 1))
+        return ferry__fail(why, FERRY_ESPEC,
+                           "%s '%s': a string has a capacity, an empty Dict or Tuple has none, and all of them neither shape nor bounds",
+                           ferry__role_name(entry->role), path);
+    if (entry->role == FERRY_INFO && entry->kind == FERRY_OTHER)
+        return ferry__fail(why, FERRY_ESPEC, "info '%s': an info with no kind of its own needs no field; put it into the blob", path);
     for (i = 0; i < entry->ndim; i++) {
         if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
             return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
         bytes *= entry->shape[i];
     }
-    if (entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE) bytes = 0;
-    if (entry->stride != bytes || !ferry__inside(entry->offset, bytes * rows, end, 8) || entry->offset < sizeof(ferry__slot))
+    if (entry->capacity != 0 && bytes > FERRY__MAX_FIELD_BYTES / entry->capacity)
+        return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
+    if (entry->stride != ferry__stride(entry, bytes) || !ferry__inside(entry->offset, entry->stride * rows, end, 8) ||
+        entry->offset < sizeof(ferry__slot))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s' does not lie inside its slot", ferry__role_name(entry->role), path);
     if (entry->role == FERRY_INFO &&
         (entry->present_offset < sizeof(ferry__slot) || !ferry__inside(entry->present_offset, rows, env_end, 1)))
@@ -358,9 +374,10 @@ static uint64_t ferry__slot_room(uint64_t slot, uint64_t part, uint64_t part_byt
     return part + part_bytes - slot;
 }
 
-/* Integers that engines index with. */
+/* Integers that engines index with, counts among them. */
 static int ferry__is_checked(const ferry__entry *entry) {
-    return entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && entry->bounds != FERRY__BOUNDS_NONE;
+    return entry->capacity != 0 ||
+           (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && entry->bounds != FERRY__BOUNDS_NONE);
 }
 
 static void ferry__extend(uint64_t *end, uint64_t to) {
@@ -506,6 +523,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
         if (entry->bounds == FERRY__BOUNDS_EACH) field->low_each = low, field->high_each = high;
         if (entry->bounds == FERRY__BOUNDS_SCALAR)
             field->low = ferry__double_at(entry->dtype, low), field->high = ferry__double_at(entry->dtype, high);
+        field->capacity = entry->capacity;
         if (entry->kind == FERRY_DISCRETE) {
             uint64_t first, last;
             field->start = ferry__integer_at(entry->dtype, low);
@@ -524,6 +542,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     desc->about.data = spec->pool + header->about_offset, desc->about.size_bytes = header->about_bytes,
     desc->about.format = header->about_format;
     desc->blob_bytes = header->blob_bytes;
+    desc->takes_calls = (header->compat & FERRY__OFFERS_CALLS) != 0;
     return 0;
 }
 
@@ -551,6 +570,7 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     memcpy(header->magic, FERRY__REGION_MAGIC, 8);
     header->endian = FERRY__ENDIAN, header->abi_major = FERRY__ABI_MAJOR, header->abi_minor = FERRY__ABI_MINOR;
     header->header_bytes = sizeof(ferry__header), header->group_bytes = sizeof(ferry__group), header->field_bytes = sizeof(ferry__entry);
+    header->compat = desc->takes_calls != 0 ? FERRY__OFFERS_CALLS : 0;
     header->num_groups = 1, header->num_fields = desc->num_fields;
     header->seq_start = FERRY__SEQ_START;
     header->blob_bytes = ferry__round_up(desc->blob_bytes != 0 ? desc->blob_bytes : FERRY__DEFAULT_BLOB_BYTES, 64);
@@ -633,23 +653,33 @@ void ferry__spec_clear(ferry__spec *spec) {
 
 int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void *value, ferry_why *why) {
     const ferry__entry *entry = &spec->entries[field];
-    uint64_t size = ferry_dtype_bytes(entry->dtype), at;
+    const char *path = spec->pool + entry->path_offset, *elements = (const char *)value;
     const char *low = spec->pool + entry->low_offset, *high = spec->pool + entry->high_offset;
-    int each = entry->bounds == FERRY__BOUNDS_EACH;
+    uint64_t size = ferry_dtype_bytes(entry->dtype), bytes = size, total, at;
+    uint32_t i;
     if (!ferry__is_checked(entry)) return 0;
-    for (at = 0; at < entry->stride; at += size) {
-        const char *element = (const char *)value + at;
-        int64_t v = ferry__integer_at(entry->dtype, element);
-        int64_t least = ferry__integer_at(entry->dtype, low + (each ? at : 0)),
-                most = ferry__integer_at(entry->dtype, high + (each ? at : 0));
+    for (i = 0; i < entry->ndim; i++) bytes *= entry->shape[i];
+    total = bytes;
+    if (entry->capacity != 0) {
+        ferry_list list;
+        memcpy(&list, value, sizeof list);
+        if (list.count == FERRY_IN_BLOB) return 0; /* whoever reads the blob checks it */
+        if (list.count > entry->capacity)
+            return ferry__fail(why, FERRY_EINVAL, "action '%s' has %u elements; there is room for %u", path, list.count, entry->capacity);
+        elements += sizeof list, total = bytes * list.count;
+    }
+    if (entry->kind < FERRY_DISCRETE || entry->kind > FERRY_MULTI_BINARY) return 0;
+    for (at = 0; at < total; at += size) {
+        uint64_t bound = entry->bounds == FERRY__BOUNDS_EACH ? at % bytes : 0;
+        int64_t v = ferry__integer_at(entry->dtype, elements + at);
+        int64_t least = ferry__integer_at(entry->dtype, low + bound), most = ferry__integer_at(entry->dtype, high + bound);
         int wrong = entry->dtype == FERRY_U64 ? (uint64_t)v < (uint64_t)least || (uint64_t)v > (uint64_t)most : v < least || v > most;
-        if (wrong && entry->kind == FERRY_DISCRETE)
-            return ferry__fail(why, FERRY_EINVAL, "action '%s' is %lld; it may be %lld to %lld", spec->pool + entry->path_offset,
-                               (long long)v, (long long)least, (long long)most);
+        if (wrong && total == size && entry->kind == FERRY_DISCRETE)
+            return ferry__fail(why, FERRY_EINVAL, "action '%s' is %lld; it may be %lld to %lld", path, (long long)v, (long long)least,
+                               (long long)most);
         if (wrong)
             return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld",
-                               (unsigned long long)(at / size), spec->pool + entry->path_offset, (long long)v, (long long)least,
-                               (long long)most);
+                               (unsigned long long)(at / size), path, (long long)v, (long long)least, (long long)most);
     }
     return 0;
 }

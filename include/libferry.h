@@ -126,14 +126,18 @@ typedef struct ferry_why {
 
 typedef enum ferry_role { FERRY_OBSERVATION = 0, FERRY_ACTION = 1, FERRY_INFO = 2 } ferry_role;
 
-/* The Gymnasium space that a field stands for. FERRY_DICT and FERRY_TUPLE are only for empty ones: they have no bytes. */
+/* The Gymnasium space that a field stands for. FERRY_DICT and FERRY_TUPLE are only for empty ones: they have no bytes. Of FERRY_STRING (a
+ * Text) the elements are bytes of UTF-8. Values of FERRY_OTHER (Graph, OneOf, what has no kind of its own) travel in the turn's blob, in
+ * the format FERRY_VALUES; what space it is, "about" says. */
 typedef enum ferry_space {
     FERRY_BOX = 0,
     FERRY_DISCRETE = 1,
     FERRY_MULTI_DISCRETE = 2,
     FERRY_MULTI_BINARY = 3,
     FERRY_DICT = 4,
-    FERRY_TUPLE = 5
+    FERRY_TUPLE = 5,
+    FERRY_STRING = 6,
+    FERRY_OTHER = 7
 } ferry_space;
 
 typedef enum ferry_dtype {
@@ -171,20 +175,34 @@ typedef struct ferry_field {
     double low, high;
     const void *low_each, *high_each;
     int64_t n, start; /* Discrete: the n values from start on */
+    /* Not 0: the field is a list of up to so many elements that fit into shared memory, and kind, dtype, shape and bounds are those of one
+     * element: a Gymnasium Sequence. A FERRY_STRING must have one, in bytes. data[] then points to a ferry_list. */
+    uint32_t capacity;
+    uint32_t reserved;
 } ferry_field;
+
+/* What a field with a capacity begins with; its elements follow at once, count of them. */
+typedef struct ferry_list {
+    uint32_t count; /* at most the capacity; FERRY_IN_BLOB: there are more, and they travel in the turn's blob */
+    uint32_t reserved;
+} ferry_list;
+
+#define FERRY_IN_BLOB UINT32_MAX
 
 /* Bytes of one element; 0 if the dtype is unknown. */
 FERRY_API uint32_t ferry_dtype_bytes(int dtype);
 
 /* ---- Blobs: free-form bytes that ride on a turn -------------------------------------------------------------------------------- */
 
-/* JSON is UTF-8 text, MSGPACK one MessagePack value with Ferry's extension types (docs/protocol.md), TEXT plain UTF-8. */
-typedef enum ferry_format { FERRY_NONE = 0, FERRY_JSON = 1, FERRY_MSGPACK = 2, FERRY_TEXT = 3 } ferry_format;
+/* JSON is UTF-8 text, MSGPACK one MessagePack value with Ferry's extension types (docs/protocol.md), TEXT plain UTF-8.
+ * VALUES is MessagePack too: an array of two, first what the blob of the turn would be otherwise (nil: none), then a map from field numbers
+ * to the values of fields that do not lie in the slot. */
+typedef enum ferry_format { FERRY_NONE = 0, FERRY_JSON = 1, FERRY_MSGPACK = 2, FERRY_TEXT = 3, FERRY_VALUES = 4 } ferry_format;
 
 typedef struct ferry_blob {
     const void *data;
     uint64_t size_bytes; /* at most FERRY_MAX_BLOB */
-    uint32_t format;     /* ferry_format; FERRY_NONE: there is no blob */
+    uint32_t format; /* ferry_format; FERRY_NONE: there is no blob */
     uint32_t reserved;
 } ferry_blob;
 
@@ -193,10 +211,17 @@ typedef struct ferry_blob {
 /* ---- Turns --------------------------------------------------------------------------------------------------------------------- */
 
 typedef enum ferry_kind {
-    FERRY_STEP = 1,  /* an action is given; wants observation, reward, flags */
+    FERRY_STEP = 1, /* an action is given; wants observation, reward, flags */
     FERRY_RESET = 2, /* a seed and options may be given; wants the first observation of a new episode */
-    FERRY_LEFT = 3   /* the agent is gone (reason says how); wants nothing. Only env sides see it. */
+    FERRY_LEFT = 3, /* the agent is gone (reason says how); wants nothing. Only env sides see it. */
+    FERRY_CALL = 4 /* a request in the blob, at any time; wants a blob, no observation. Only for envs that take calls. See below. */
 } ferry_kind;
+
+/* Calls. The request is a map, in the env's blob_format: {"op": "call", "name": NAME, "args": [...], "kwargs": {...}} calls a method;
+ * {"op": "get", "name": NAME}, {"op": "set", "name": NAME, "value": VALUE}, {"op": "has", "name": NAME} are about attributes ("has" wants
+ * true or false); {"op": "render"} wants a frame (an array, text, or a list of them), {"op": "render_mode", "mode": MODE or null} comes
+ * before it and chooses among the modes that "about" lists. The answer's blob is the value; without one it is null. ferry_env_fail says
+ * that there is no such thing, or that it failed; the episode goes on all the same. */
 
 /* Per-row status of an answer. */
 typedef enum ferry_status {
@@ -212,23 +237,23 @@ typedef enum ferry_status {
  * flags and presence (they come zeroed) are yours to fill. Agent side: the reverse; what you read there is the env's. */
 typedef struct ferry_turn {
     uint32_t struct_size;
-    uint32_t kind;             /* ferry_kind */
-    uint64_t number;           /* counts the channel's turns, from 1 */
-    uint32_t num_fields;       /* length of the [field] arrays */
-    uint32_t num_rows;         /* length of rows: how many rows this turn is about */
-    const uint32_t *rows;      /* their numbers */
-    void *const *data;         /* [field] first row; row r is stride[field] * r bytes further on */
-    const uint64_t *stride;    /* [field] bytes */
-    uint8_t *const *present;   /* [field][row] 1 where a typed info is given; NULL for other fields */
-    double *reward;            /* [row] */
-    uint8_t *terminated;       /* [row] 0 or 1 */
-    uint8_t *truncated;        /* [row] 0 or 1 */
-    uint8_t *status;           /* [row] ferry_status; the library fills it */
-    int64_t *seed;             /* [row] RESET: the seed, or -1 for none */
-    uint64_t *episode;         /* [row] RESETs so far; the library fills it */
-    ferry_blob blob;           /* RESET: options. Answers: info, or what went wrong. */
-    int32_t reason;            /* LEFT: FERRY_ECLOSED, FERRY_EPEERDEAD, or the error that ended the connection */
-    uint32_t peer_pid;         /* process id of the other side, 0 if unknown */
+    uint32_t kind; /* ferry_kind */
+    uint64_t number; /* counts the channel's turns, from 1 */
+    uint32_t num_fields; /* length of the [field] arrays */
+    uint32_t num_rows; /* length of rows: how many rows this turn is about */
+    const uint32_t *rows; /* their numbers */
+    void *const *data; /* [field] first row; row r is stride[field] * r bytes further on */
+    const uint64_t *stride; /* [field] bytes */
+    uint8_t *const *present; /* [field][row] 1 where a typed info is given; NULL for other fields */
+    double *reward; /* [row] */
+    uint8_t *terminated; /* [row] 0 or 1 */
+    uint8_t *truncated; /* [row] 0 or 1 */
+    uint8_t *status; /* [row] ferry_status; the library fills it */
+    int64_t *seed; /* [row] RESET: the seed, or -1 for none */
+    uint64_t *episode; /* [row] RESETs so far; the library fills it */
+    ferry_blob blob; /* RESET: options. CALL: the request. Answers: info, what a call returned, or what went wrong. */
+    int32_t reason; /* LEFT: FERRY_ECLOSED, FERRY_EPEERDEAD, or the error that ended the connection */
+    uint32_t peer_pid; /* process id of the other side, 0 if unknown */
 } ferry_turn;
 
 /* ---- Log ----------------------------------------------------------------------------------------------------------------------- */
@@ -260,12 +285,15 @@ typedef struct ferry_env_desc {
     const ferry_field *fields;
     uint32_t num_fields;
     uint32_t blob_format; /* in which format options shall arrive: FERRY_JSON (also 0) or FERRY_MSGPACK */
-    /* A JSON or MessagePack map told to the agent at connection: "metadata" (as Env.metadata), "spec" (as EnvSpec.to_json). */
+    /* A JSON or MessagePack map told to the agent at connection: "metadata" (as Env.metadata), "spec" (as EnvSpec.to_json),
+     * "spaces" (what fields leave unsaid of their spaces: docs/protocol.md). */
     ferry_blob about;
     uint64_t blob_bytes; /* room for a blob in the region, each way; larger ones travel by descriptor, slower. 0: 16 KiB */
     uint64_t max_bytes; /* refuse to make a region larger than this. 0: 1 GiB */
     ferry_log log; /* NULL: warnings go to standard error */
     void *log_user;
+    uint32_t takes_calls; /* 1: turns of kind FERRY_CALL may come; 0: the library refuses them */
+    uint32_t reserved;
 } ferry_env_desc;
 
 /* Checks the description and, where the role is to serve, takes the address. Does not wait for anybody.
@@ -318,7 +346,7 @@ FERRY_API int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns);
 /* What the environment says of itself, checked; NULL before the first connection. Valid until the next connection. */
 FERRY_API const ferry_env_desc *ferry_agent_env(const ferry_agent *agent);
 
-/* The turn to fill (kind, then actions for STEP; seed and blob for RESET), or NULL if there is no connection or an answer is owed.
+/* The turn to fill (kind, then actions for STEP, and a blob if values lie in one; seed and blob for RESET; blob for CALL), or NULL if there is no connection or an answer is owed.
  * Seed comes as -1 and the blob empty; actions keep what was written last. Of a request only kind, actions, seed and blob count. */
 FERRY_API ferry_turn *ferry_agent_turn(ferry_agent *agent);
 
