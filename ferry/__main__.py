@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     address = options.address or re.sub(r"[^A-Za-z0-9._-]", "-", options.env_id)[:40]
-    with ferry.ServerBackend(lambda: make(options.env_id, options.kwargs), address) as backend:
+    with ferry.ServerBackend(functools.partial(make, options.env_id, options.kwargs), address) as backend:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()

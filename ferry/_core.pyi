@@ -3,6 +3,7 @@ from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
+from ferry.descriptions import Codec
 from ferry.spaces import Template
 
 OBSERVATION: Final[int]
@@ -14,9 +15,12 @@ MULTI_DISCRETE: Final[int]
 MULTI_BINARY: Final[int]
 DICT: Final[int]
 TUPLE: Final[int]
+STRING: Final[int]
+OTHER: Final[int]
 STEP: Final[int]
 RESET: Final[int]
 LEFT: Final[int]
+CALL: Final[int]
 MAX_NDIM: Final[int]
 DTYPES: Final[dict[int, str]]
 
@@ -32,6 +36,7 @@ class Field(NamedTuple):
     high_each: bytes | None = None
     n: int = 0
     start: int = 0
+    capacity: int = 0
 
 def version() -> str: ...
 def exception(code: int, text: str) -> Exception: ...
@@ -55,6 +60,7 @@ class Agent(Handle):
         *,
         timeout: float | None,
         decode: Callable[[bytes, int], Any],
+        encode: Callable[[Any, int], bytes],
         copy: bool = True,
         bounds: bool = False,
         max_bytes: int = 0,
@@ -62,8 +68,11 @@ class Agent(Handle):
     ) -> None: ...
     def connect(self, timeout: float | None) -> bool: ...
     def disconnect(self) -> None: ...
-    def describe(self) -> tuple[str, tuple[Field, ...], int, tuple[int, bytes] | None]: ...
-    def bind(self, fields: Sequence[Field], observation: Template, action: Template) -> None: ...
+    def describe(self) -> tuple[str, tuple[Field, ...], int, tuple[int, bytes] | None, bool]: ...
+    def bind(
+        self, fields: Sequence[Field], observation: Template, action: Template, codecs: dict[int, Codec]
+    ) -> None: ...
+    def call(self, request: tuple[int, bytes]) -> Any: ...
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]: ...
     def reset(self, seed: int | None, options: tuple[int, bytes] | None) -> tuple[Any, dict[str, Any]]: ...
     def resume(self) -> tuple[Any, ...]: ...
@@ -76,6 +85,9 @@ class Env(Handle):
         observation: Template,
         action: Template,
         *,
+        codecs: dict[int, Codec],
+        decode: Callable[[bytes, int], Any],
+        encode: Callable[[Any, int], bytes],
         about: tuple[int, bytes] | None = None,
         name: str | None = None,
         max_bytes: int = 0,
@@ -84,6 +96,8 @@ class Env(Handle):
     def stop(self) -> None: ...
     def action(self) -> Any: ...
     def request(self) -> tuple[int | None, tuple[int, bytes] | None]: ...
+    def called(self) -> tuple[int, bytes] | None: ...
+    def give(self, value: tuple[int, bytes]) -> None: ...
     def reason(self) -> Exception | None: ...
     def reply(
         self, observation: Any, reward: float, terminated: bool, truncated: bool, info: tuple[int, bytes] | None

@@ -41,8 +41,8 @@ logger = logging.getLogger("ferry")
 
 OBSERVATION, ACTION, INFO = FERRY_OBSERVATION, FERRY_ACTION, FERRY_INFO
 BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = FERRY_BOX, FERRY_DISCRETE, FERRY_MULTI_DISCRETE, FERRY_MULTI_BINARY
-DICT, TUPLE = FERRY_DICT, FERRY_TUPLE
-STEP, RESET, LEFT = FERRY_STEP, FERRY_RESET, FERRY_LEFT
+DICT, TUPLE, STRING, OTHER = FERRY_DICT, FERRY_TUPLE, FERRY_STRING, FERRY_OTHER
+STEP, RESET, LEFT, CALL = FERRY_STEP, FERRY_RESET, FERRY_LEFT, FERRY_CALL
 MAX_NDIM = FERRY_MAX_NDIM
 
 DTYPES = {
@@ -69,8 +69,8 @@ cdef dict DEFAULT_DTYPES = {
 
 Field = namedtuple(
     "Field",
-    ["path", "role", "kind", "dtype", "shape", "low", "high", "low_each", "high_each", "n", "start"],
-    defaults=[(), 0.0, 0.0, None, None, 0, 0],
+    ["path", "role", "kind", "dtype", "shape", "low", "high", "low_each", "high_each", "n", "start", "capacity"],
+    defaults=[(), 0.0, 0.0, None, None, 0, 0, 0],
 )
 
 cdef object int64 = np.int64
@@ -284,6 +284,7 @@ cdef class Agent(Handle):
         address: Where to meet, or None for FERRY_ADDRESS.
         timeout: Seconds that an answer may take, None for ever.
         decode: Called with (bytes, format), makes a value of a blob.
+        encode: Called with (value, format), makes the bytes of a blob.
         copy: Whether observations are arrays of their own, or read-only views of the region.
         bounds: Whether the bounds of Box actions are checked, beside the range of the other spaces.
         max_bytes: Larger regions are refused; 0: the library's limit.
@@ -295,6 +296,7 @@ cdef class Agent(Handle):
     cdef str name  # of the environment
     cdef str after_loss  # what a PeerGoneError advises, with the punctuation before it
     cdef object decode
+    cdef object encode
     cdef int64_t timeout_ns
     cdef uint64_t max_bytes
     cdef bint copy
@@ -307,13 +309,15 @@ cdef class Agent(Handle):
     cdef Node observation
     cdef Node action
     cdef list infos
+    cdef Extra extra
 
-    def __init__(self, address, *, timeout, decode, copy=True, bounds=False, max_bytes=0, after_loss=""):
+    def __init__(self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss=""):
         self.label = label_of("the channel", address)
         self.after_loss = after_loss
         self.address = address_bytes(address)
         self.timeout_ns = nanoseconds(timeout)
         self.decode = decode
+        self.encode = encode
         self.copy = copy
         self.bounds = bounds
         self.max_bytes = max_bytes
@@ -389,7 +393,7 @@ cdef class Agent(Handle):
         """What the connected environment says of itself.
 
         Returns:
-            (name, fields, format of options, blob or None).
+            (name, fields, format of options, blob or None, whether it takes calls).
         """
         cdef const ferry_env_desc *desc
         self.enter()
@@ -399,29 +403,35 @@ cdef class Agent(Handle):
                 raise FerryError(f"{self.label} has not been connected yet")
             fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
             self.name = text_of(desc.name) or label_of("at", self.address.decode() if self.address else None)
-            return self.name, fields, desc.blob_format, blob_of(&desc.about)
+            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0
         finally:
             self.leave()
 
-    def bind(self, fields, observation, action):
+    def bind(self, fields, observation, action, codecs):
         """Prepares the step path for the connection.
 
         Args:
             fields: Of `describe`.
             observation: Template of the observation: nested dicts and tuples of field numbers.
             action: Template of the action.
+            codecs: For fields whose values may travel in blobs, by number of the field.
         """
+        cdef Form form
         self.enter()
         try:
-            fields = tuple(fields)
-            owner = None if self.copy else Hold.of(self)
-            self.observation = grow(observation, fields, "observation", "", BackendError, False, False, owner)
-            self.action = grow(action, fields, "action", "", InvalidAction, True, self.bounds, None)
+            form = Form(fields, codecs)
+            self.extra = form.extra
+            self.action = grow(action, form, "action", "", InvalidAction, True, self.bounds)
+            form.owner = None if self.copy else Hold.of(self)
+            self.observation = grow(observation, form, "observation", "", BackendError, False, False)
             self.infos = []
-            for i, field in enumerate(fields):
+            for i, field in enumerate(form.fields):
                 if field.role == FERRY_INFO:
-                    kind = Array if field.shape else Scalar
-                    self.infos.append((field.path, i, kind("info", BackendError, i, field, False)))
+                    if field.shape or field.capacity:
+                        node = leaf_of(i, field, "info", BackendError, False, False, None, form.extra)
+                    else:
+                        node = Scalar("info", BackendError, i, field, False)
+                    self.infos.append((field.path, i, node))
         finally:
             self.leave()
 
@@ -433,9 +443,39 @@ cdef class Agent(Handle):
             if self.needs_reset:
                 raise ResetNeeded(self.reset_text())
             turn = self.turn()
+            if self.extra.outgoing:  # of an action that was refused half written
+                self.extra.outgoing = {}
             self.action.write(turn, action)
+            if self.extra.outgoing:
+                values = self.values()
+                set_blob(&turn.blob, values)
             turn.kind = FERRY_STEP
             return self.exchange(FERRY_STEP)
+        finally:
+            self.leave()
+
+    cdef tuple values(self):
+        """The blob for what did not fit into the slot."""
+        try:
+            return FERRY_VALUES, self.encode([None, self.extra.outgoing], FERRY_VALUES)
+        except TypeError as error:
+            raise InvalidAction(f"the action cannot travel: {error}") from None
+        finally:
+            self.extra.outgoing = {}
+
+    def call(self, tuple request):
+        """Sends a request, waits, and returns what came back.
+
+        Args:
+            request: (format, bytes).
+        """
+        cdef ferry_turn *turn
+        self.enter()
+        try:
+            turn = self.turn()
+            turn.kind = FERRY_CALL
+            set_blob(&turn.blob, request)
+            return self.exchange(FERRY_CALL)
         finally:
             self.leave()
 
@@ -536,9 +576,11 @@ cdef class Agent(Handle):
         cdef const ferry_turn *answer = self.answer
         cdef object observation, info
         if answer.status[0] != FERRY_ROW_OK:
-            self.refused(answer)
-        observation = self.observation.read(answer)
+            self.refused(answer, kind)
+        if kind == FERRY_CALL:
+            return self.returned(answer)
         info = {} if answer.blob.format == FERRY_NONE else self.info(answer)
+        observation = self.observation.read(answer)
         if self.infos:
             for key, index, node in self.infos:
                 if answer.present[<uint32_t>index][0]:
@@ -548,21 +590,33 @@ cdef class Agent(Handle):
             return observation, info
         return observation, answer.reward[0], answer.terminated[0] != 0, answer.truncated[0] != 0, info
 
-    cdef int refused(self, const ferry_turn *answer) except -1:
+    cdef int refused(self, const ferry_turn *answer, uint32_t kind) except -1:
         content = blob_of(&answer.blob)
         try:
             report = "it does not say why" if content is None else self.decode(content[1], content[0])
         except ValueError as error:
             report = f"its report cannot be read: {error}"
+        if kind == FERRY_CALL:
+            raise BackendError.of_report(self.name, report, "")
         if answer.status[0] == FERRY_ROW_REFUSED:
             raise InvalidAction(str(report))
         self.needs_reset = True
         raise BackendError.of_report(self.name, report)
 
+    cdef object returned(self, const ferry_turn *answer):
+        content = blob_of(&answer.blob)
+        try:
+            return None if content is None else self.decode(content[1], content[0])
+        except ValueError as error:
+            raise BackendError.of_report(self.name, f"what it returned cannot be read: {error}", "") from None
+
     cdef dict info(self, const ferry_turn *answer):
         content = blob_of(&answer.blob)
         try:
             info = self.decode(content[1], content[0])
+            if content[0] == FERRY_VALUES:
+                info, self.extra.incoming = parts_of(info)
+                info = {} if info is None else info
         except ValueError as error:
             self.needs_reset = True
             raise BackendError.of_report(self.name, f"its info cannot be read: {error}") from None
@@ -602,7 +656,10 @@ cdef class Env(Handle):
         fields: The field table.
         observation: Template of the observation: nested dicts and tuples of field numbers.
         action: Template of the action.
-        about: (format, bytes) told to agents: a map with "metadata" and "spec".
+        codecs: For fields whose values may travel in blobs, by number of the field.
+        decode: As an agent's.
+        encode: As an agent's.
+        about: (format, bytes) told to agents: a map with "metadata", "spec" and "spaces".
         name: Shown to people; None: the address.
         max_bytes: Larger regions are refused; 0: the library's limit.
     """
@@ -611,13 +668,19 @@ cdef class Env(Handle):
     cdef const ferry_turn *turn
     cdef Node observation
     cdef Node action_node
+    cdef Extra extra
+    cdef object decode
+    cdef object encode
 
-    def __init__(self, address, fields, observation, action, *, about=None, name=None, max_bytes=0):
+    def __init__(
+        self, address, fields, observation, action, *, codecs, decode, encode, about=None, name=None, max_bytes=0
+    ):
+        cdef Form form = Form(fields, codecs)
         self.label = label_of("the backend at", address)
-        fields = tuple(fields)
-        self.observation = grow(observation, fields, "observation", "", ValueError, False, False, None)
-        self.action_node = grow(action, fields, "action", "", ValueError, False, False, None)
-        self.open(address_bytes(address), fields, about, None if name is None else name.encode(), max_bytes)
+        self.extra, self.decode, self.encode = form.extra, decode, encode
+        self.observation = grow(observation, form, "observation", "", ValueError, False, False)
+        self.action_node = grow(action, form, "action", "", ValueError, False, False)
+        self.open(address_bytes(address), form.fields, about, None if name is None else name.encode(), max_bytes)
 
     def __dealloc__(self):
         ferry_env_close(self.handle)
@@ -641,6 +704,7 @@ cdef class Env(Handle):
                 desc.name = name
             desc.fields, desc.num_fields = table, <uint32_t>len(fields)
             desc.blob_format = FERRY_MSGPACK
+            desc.takes_calls = 1
             desc.max_bytes = max_bytes
             set_blob(&desc.about, about)
             desc.log, desc.log_user = log_line, <void *>self
@@ -670,7 +734,7 @@ cdef class Env(Handle):
             timeout: Seconds, None for ever.
 
         Returns:
-            STEP, RESET or LEFT; 0 after the time, or when `stop` was called.
+            STEP, RESET, CALL or LEFT; 0 after the time, or when `stop` was called.
         """
         self.enter()
         try:
@@ -688,6 +752,9 @@ cdef class Env(Handle):
         self.enter()
         try:
             self.expect(FERRY_STEP)
+            if self.turn.blob.format == FERRY_VALUES:
+                content = blob_of(&self.turn.blob)
+                _nothing, self.extra.incoming = parts_of(self.decode(content[1], content[0]))
             return self.action_node.read(self.turn)
         finally:
             self.leave()
@@ -698,6 +765,28 @@ cdef class Env(Handle):
         try:
             self.expect(FERRY_RESET)
             return None if self.turn.seed[0] < 0 else self.turn.seed[0], blob_of(&self.turn.blob)
+        finally:
+            self.leave()
+
+    def called(self):
+        """The request of a CALL: (format, bytes) or None."""
+        self.enter()
+        try:
+            self.expect(FERRY_CALL)
+            return blob_of(&self.turn.blob)
+        finally:
+            self.leave()
+
+    def give(self, tuple value):
+        """Answers a CALL with (format, bytes)."""
+        cdef ferry_blob blob
+        self.enter()
+        try:
+            self.expect(FERRY_CALL)
+            set_blob(&blob, value)
+            self.done(ferry_env_blob(self.handle, &blob))
+            self.turn = NULL
+            self.done(ferry_env_reply(self.handle))
         finally:
             self.leave()
 
@@ -725,7 +814,11 @@ cdef class Env(Handle):
         try:
             if self.turn is NULL:
                 raise FerryError(f"{self.label} has no turn to answer")
+            if self.extra.outgoing:  # of an observation that was refused half written
+                self.extra.outgoing = {}
             self.observation.write(self.turn, observation)
+            if self.extra.outgoing:
+                info = self.with_values(info)
             self.turn.reward[0] = reward
             self.turn.terminated[0] = terminated
             self.turn.truncated[0] = truncated
@@ -736,6 +829,12 @@ cdef class Env(Handle):
             self.done(ferry_env_reply(self.handle))
         finally:
             self.leave()
+
+    cdef tuple with_values(self, tuple info):
+        """An info's blob with the values that did not fit into the slot."""
+        outgoing, self.extra.outgoing = self.extra.outgoing, {}
+        # An array of two, the first of which is written already.
+        return FERRY_VALUES, b"\x92" + (b"\xc0" if info is None else info[1]) + self.encode(outgoing, FERRY_MSGPACK)
 
     def refuse(self, tuple report):
         """Answers the turn with a failure; the agent must reset next.
@@ -764,6 +863,13 @@ cdef class Env(Handle):
         return 0
 
 
+cdef tuple parts_of(content):
+    """The two parts of a blob in the format VALUES."""
+    if not isinstance(content, list) or len(content) != 2 or not isinstance(content[1], dict):
+        raise ValueError("it is not an array of a blob and a map of values")
+    return content[0], content[1]
+
+
 cdef object read_field(const ferry_field *field):
     """A field of a description, which C has checked."""
     cdef uint8_t dtype = field.dtype if field.dtype != FERRY_DEFAULT else DEFAULT_DTYPES.get(field.kind, FERRY_U8)
@@ -778,7 +884,8 @@ cdef object read_field(const ferry_field *field):
         high = PyBytes_FromStringAndSize(<const char *>field.high_each, size_bytes)
     path = text_of(field.path)
     return Field(
-        path, field.role, field.kind, dtype, shape, field.low, field.high, low, high, field.n, field.start
+        path, field.role, field.kind, dtype, shape, field.low, field.high, low, high, field.n, field.start,
+        field.capacity,
     )
 
 
@@ -795,6 +902,7 @@ cdef int write_field(ferry_field *out, field, list kept) except -1:
     for i in range(out.ndim):
         out.shape[i] = field.shape[i]
     out.low, out.high, out.n, out.start = field.low, field.high, field.n, field.start
+    out.capacity = field.capacity
     if field.low_each is not None:
         out.low_each = <const char *>(<bytes>field.low_each)
         out.high_each = <const char *>(<bytes>field.high_each)

@@ -279,11 +279,14 @@ cdef class Array(Leaf):
 
     cdef object converted(self, object value):
         """An array that fits, of anything that means one."""
+        return self.conformed(value, tuple([self.shape[i] for i in range(self.ndim)]))
+
+    cdef object conformed(self, object value, tuple shape):
+        """An array of the field's dtype and of the shape, of anything that means one."""
         try:
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
             raise self.wrong(f"does not make an array: {error}") from None
-        shape = tuple([self.shape[i] for i in range(self.ndim)])
         if array.dtype.kind not in "biuf":
             raise self.wrong(f"is of type {type(value).__name__} and dtype {array.dtype}; {self.dtype} is wanted")
         if array.shape != shape:
@@ -319,6 +322,159 @@ cdef class Array(Leaf):
             place = tuple(map(int, np.argwhere(~allowed)[0]))
             where = f" at index {place if len(place) > 1 else place[0]}" if place else ""
             raise self.wrong(f"is {array[place]}{where}; {self.low[place]} to {self.high[place]} are allowed")
+        return 0
+
+
+cdef class Extra:
+    """The values of the turn under way that do not lie in the slot, by number of the field."""
+
+    cdef dict incoming
+    cdef dict outgoing
+
+    def __init__(self):
+        self.incoming, self.outgoing = {}, {}
+
+
+cdef class List(Array):
+    """A Sequence of Boxes, Discretes, MultiDiscretes or MultiBinaries: a tuple, or one array where the space stacks."""
+
+    cdef uint32_t capacity
+    cdef bint stack
+    cdef bint scalars  # the elements are NumPy's scalars, not arrays
+    cdef Extra extra
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds, codec, Extra extra):
+        super().__init__(role, error, index, field, strict, bounds)
+        self.capacity, self.extra = field.capacity, extra
+        self.stack = codec is not None and codec.space.stack
+        self.scalars = field.kind == FERRY_DISCRETE
+        if field.kind != FERRY_BOX:  # also what arrives in blobs, which C does not look into, may be indexed with
+            self.low, self.high = bounds_of(field)
+
+    cdef tuple shape_of(self, Py_ssize_t count):
+        return (count, *[self.shape[i] for i in range(self.ndim)])
+
+    cdef object read(self, const ferry_turn *turn):
+        cdef const ferry_list *place = <const ferry_list *>turn.data[self.index]
+        cdef uint32_t count = (<const volatile uint32_t *>&place.count)[0]
+        cdef cnp.ndarray array
+        if count == FERRY_IN_BLOB:
+            value = self.extra.incoming.get(self.index)
+            if not isinstance(value, np.ndarray):
+                raise self.wrong("is said to lie in the blob, and no array is there")
+            array = self.conformed(value, self.shape_of(len(value) if value.ndim else -1))
+            self.check_range(array)
+        elif count > self.capacity:
+            raise self.wrong(f"has {count} elements; there is room for {self.capacity}")
+        else:
+            array = np.empty(self.shape_of(count), self.dtype)
+            memcpy(cnp.PyArray_DATA(array), place + 1, count * self.size_bytes)
+        if self.stack:
+            return array
+        return tuple(array) if self.scalars else tuple([array[i, ...] for i in range(len(array))])
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        cdef ferry_list *place = <ferry_list *>turn.data[self.index]
+        cdef cnp.ndarray array
+        if not isinstance(value, (np.ndarray, tuple, list)):
+            wanted = "an array of stacked elements" if self.stack else "a tuple of elements"
+            raise self.wrong(f"is of type {type(value).__name__}; {wanted} is wanted")
+        array = np.empty(self.shape_of(0), self.dtype)
+        if len(value) > 0:
+            array = self.conformed(value, self.shape_of(len(value)))
+        if self.strict and self.low is not None:
+            self.check_range(array)
+        if <uint32_t>len(array) > self.capacity:
+            self.extra.outgoing[self.index] = array
+            place.count = FERRY_IN_BLOB
+        else:
+            memcpy(place + 1, cnp.PyArray_DATA(array), len(array) * self.size_bytes)
+            place.count = <uint32_t>len(array)
+        return 0
+
+    cdef int check_range(self, cnp.ndarray array) except -1:
+        if self.low is None:
+            return 0
+        allowed = (array >= self.low) & (array <= self.high)
+        if not allowed.all():
+            place = tuple(map(int, np.argwhere(~allowed)[0]))
+            low, high = (np.broadcast_to(bound, (<object>array).shape)[place] for bound in (self.low, self.high))
+            raise self.wrong(f"is {array[place]} at index {place[0]}; {low} to {high} are allowed")
+        return 0
+
+
+cdef class Text(Leaf):
+    """A Text: a str."""
+
+    cdef uint32_t capacity
+    cdef object text_space
+    cdef Extra extra
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
+        super().__init__(role, error, index, field, strict)
+        self.capacity, self.extra = field.capacity, extra
+        self.text_space = None if codec is None else codec.space
+
+    cdef object read(self, const ferry_turn *turn):
+        cdef const ferry_list *place = <const ferry_list *>turn.data[self.index]
+        cdef uint32_t count = (<const volatile uint32_t *>&place.count)[0]
+        if count == FERRY_IN_BLOB:
+            value = self.extra.incoming.get(self.index)
+            if type(value) is not str:
+                raise self.wrong("is said to lie in the blob, and no text is there")
+            return value
+        if count > self.capacity:
+            raise self.wrong(f"has {count} bytes; there is room for {self.capacity}")
+        try:
+            return PyBytes_FromStringAndSize(<const char *>(place + 1), count).decode()
+        except UnicodeDecodeError as error:
+            raise self.wrong(f"is not UTF-8: {error}") from None
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        cdef ferry_list *place = <ferry_list *>turn.data[self.index]
+        cdef bytes text
+        if not isinstance(value, str):
+            raise self.wrong(f"is of type {type(value).__name__}; a str is wanted")
+        if self.strict and self.text_space is not None and not self.text_space.contains(value):
+            raise self.wrong(f"is {value[:80]!r}, which is not in {self.text_space}")
+        try:
+            text = value.encode()
+        except UnicodeEncodeError as error:
+            raise self.wrong(f"cannot be written as UTF-8: {error}") from None
+        if <size_t>len(text) > self.capacity:
+            self.extra.outgoing[self.index] = str(value)
+            place.count = FERRY_IN_BLOB
+        else:
+            memcpy(place + 1, <const char *>text, len(text))
+            place.count = <uint32_t>len(text)
+        return 0
+
+
+cdef class Other(Leaf):
+    """A space without a field of its own: its values are made plain data, and travel in the blob."""
+
+    cdef object codec
+    cdef Extra extra
+
+    def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
+        super().__init__(role, error, index, field, strict)
+        self.codec, self.extra = codec, extra
+
+    cdef object read(self, const ferry_turn *turn):
+        if self.index not in self.extra.incoming:
+            raise self.wrong("should be in the turn's blob, and is not")
+        try:
+            return self.codec.decode(self.extra.incoming[self.index])
+        except Exception as error:
+            raise self.wrong(f"is no value of {self.codec.space}: {error}") from error
+
+    cdef int write(self, const ferry_turn *turn, object value) except -1:
+        try:
+            if self.strict and not self.codec.space.contains(value):
+                raise ValueError("the space does not contain it")
+            self.extra.outgoing[self.index] = self.codec.encode(value)
+        except Exception as error:
+            raise self.wrong(f"is no value of {self.codec.space}: {error}") from error
         return 0
 
 
@@ -361,9 +517,11 @@ def bounds_of(field):
     """Lower and upper bounds of a field: two arrays of its shape and dtype.
 
     Args:
-        field: Of kind BOX, MULTI_DISCRETE or MULTI_BINARY.
+        field: Of kind BOX, DISCRETE, MULTI_DISCRETE or MULTI_BINARY.
     """
     dtype = np.dtype(DTYPES[field.dtype])
+    if field.kind == FERRY_DISCRETE:
+        return np.array(field.start, dtype), np.array(field.start + field.n - 1, dtype)
     if field.low_each is not None:
         return tuple([np.frombuffer(each, dtype).reshape(field.shape) for each in (field.low_each, field.high_each)])
     low, high = field.low, field.high
@@ -379,32 +537,61 @@ def bounds_of(field):
     return tuple([np.full(field.shape, bound, dtype) for bound in (low, high)])
 
 
-cdef Node grow(template, tuple fields, str role, str path, object error, bint strict, bint bounds, object owner):
+cdef Node leaf_of(uint32_t index, field, str role, object error, bint strict, bint bounds, codec, Extra extra):
+    """The node of a field, but for views."""
+    if field.kind == FERRY_STRING:
+        return Text(role, error, index, field, strict, codec, extra)
+    if field.kind == FERRY_OTHER:
+        return Other(role, error, index, field, strict, codec, extra)
+    if field.capacity:
+        return List(role, error, index, field, strict, bounds, codec, extra)
+    if field.kind == FERRY_DISCRETE:
+        return Number(role, error, index, field, strict)
+    return Array(role, error, index, field, strict, bounds)
+
+
+cdef class Form:
+    """What the trees of a channel are grown from.
+
+    Attributes:
+        fields: The field table.
+        codecs: What is known of the spaces whose values may travel in blobs, by number of the field.
+        owner: What keeps views alive, or None: arrays are copied.
+    """
+
+    cdef tuple fields
+    cdef dict codecs
+    cdef object owner
+    cdef Extra extra
+
+    def __init__(self, fields, codecs, owner=None):
+        self.fields, self.codecs, self.owner, self.extra = tuple(fields), codecs, owner, Extra()
+
+
+cdef Node grow(template, Form form, str role, str path, object error, bint strict, bint bounds):
     """The tree for a template: nested dicts and tuples of field numbers."""
     cdef Mapping mapping
     cdef Sequence sequence
-    cdef Array array
+    cdef Node node
     cdef View view
     if isinstance(template, dict):
         mapping = Mapping(role, path, error)
         mapping.keys = tuple(template)
         mapping.nodes = [
-            grow(part, fields, role, f"{path}/{key}" if path else key, error, strict, bounds, owner)
+            grow(part, form, role, f"{path}/{key}" if path else key, error, strict, bounds)
             for key, part in template.items()
         ]
         return mapping
     if isinstance(template, tuple):
         sequence = Sequence(role, path, error)
         sequence.nodes = [
-            grow(part, fields, role, f"{path}#{i}", error, strict, bounds, owner) for i, part in enumerate(template)
+            grow(part, form, role, f"{path}#{i}", error, strict, bounds) for i, part in enumerate(template)
         ]
         return sequence
-    field = fields[template]
-    if field.kind == FERRY_DISCRETE:
-        return Number(role, error, template, field, strict)
-    array = Array(role, error, template, field, strict, bounds)
-    if owner is None or array.size_bytes == 0:
-        return array
+    field = form.fields[template]
+    node = leaf_of(template, field, role, error, strict, bounds, form.codecs.get(template), form.extra)
+    if form.owner is None or type(node) is not Array or (<Array>node).size_bytes == 0:
+        return node
     view = View(role, error, template, field, strict, bounds)
-    view.owner, view.views = owner, [None, None]
+    view.owner, view.views = form.owner, [None, None]
     return view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -14,9 +15,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from ferry import _core, blobs, spaces
-from ferry.errors import FerryTimeoutError, LayoutMismatchError, ProtocolError
+from ferry.errors import BackendError, FerryTimeoutError, LayoutMismatchError, ProtocolError
 
 __all__ = ["Adapter", "with_role"]
+
+_ROLES = ((_core.OBSERVATION, "observation"), (_core.ACTION, "action"))
 
 
 class Adapter(gymnasium.Env[Any, Any]):
@@ -31,6 +34,9 @@ class Adapter(gymnasium.Env[Any, Any]):
         check_actions: "range": the range of Discrete, MultiDiscrete and MultiBinary, and the shape and kind of all;
             "bounds": the bounds of Box besides.
         max_bytes: An environment that needs more shared memory is refused; None: 1 GiB.
+        render_mode: How the environment shall draw: one of `metadata["render_modes"]`, which it tells. An environment
+            that its backend makes itself is made anew where it was made for another mode. "human" draws where the
+            environment lives.
 
     Raises:
         FerryTimeoutError: Nobody was met in time.
@@ -40,7 +46,10 @@ class Adapter(gymnasium.Env[Any, Any]):
         ProtocolError: Whoever was met speaks another version, or not Ferry.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+    # What may be; an instance lists what its environment offers.
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
+        "render_modes": ["human", "rgb_array", "depth_array", "ansi", "rgb_array_list", "depth_array_list", "ansi_list"]
+    }
 
     _role: ClassVar[Literal["serve", "connect"]] = "connect"
     # The function of this package that makes one, if it is not the class.
@@ -55,10 +64,13 @@ class Adapter(gymnasium.Env[Any, Any]):
         copy: bool = True,
         check_actions: Literal["range", "bounds"] = "range",
         max_bytes: int | None = None,
+        render_mode: str | None = None,
         _afterwards: Callable[[], None] | None = None,
     ) -> None:
         if check_actions not in ("range", "bounds"):
             raise ValueError(f"check_actions is 'range' or 'bounds', not {check_actions!r}")
+        if not isinstance(copy, bool):
+            raise TypeError(f"copy is True or False, not {copy!r}")
         self._timeout = _effective_timeout(timeout)
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
@@ -67,6 +79,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             address,
             timeout=self._timeout,
             decode=blobs.decode,
+            encode=blobs.encode,
             copy=copy,
             bounds=check_actions == "bounds",
             max_bytes=max_bytes or 0,
@@ -75,6 +88,9 @@ class Adapter(gymnasium.Env[Any, Any]):
         # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
         self._farewell = weakref.finalize(self, _farewell, self._agent, _afterwards)
         self._fields: tuple[_core.Field, ...] | None = None
+        self._described: dict[str, spaces.Descriptions] = {}
+        self._takes_calls = False
+        self.render_mode = render_mode
         self._options_format = blobs.JSON
         self._remote_spec: EnvSpec | None = None
         try:
@@ -126,9 +142,82 @@ class Adapter(gymnasium.Env[Any, Any]):
         """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it as `step` or `reset` would."""
         return self._agent.resume()
 
-    def render(self) -> NoReturn:
-        """Not offered: the environment draws, if it does, where it runs."""
-        raise NotImplementedError("rendering through Ferry is not offered yet; render on the environment's side")
+    def render(self) -> Any:
+        """Has the environment draw, as the `render_mode` says.
+
+        Returns:
+            A uint8 array of shape (height, width, 3) for "rgb_array", a str for "ansi", a list of them for modes that end
+            in "_list", None for "human".
+
+        Raises:
+            BackendError: The environment raised.
+        """
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                f"{self} was made without a render mode; make it with one of "
+                f"{self.metadata.get('render_modes')}: {type(self).__name__}(..., render_mode='rgb_array')"
+            )
+            return None
+        return self._request(op="render")
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls a method of the environment, or of a wrapper around it, and returns what it returns.
+
+        Args:
+            name: Of the method; public, which names with a leading underscore are not.
+            args: Plain data: numbers, text, bytes, arrays, lists, tuples, dicts.
+            kwargs: Plain data.
+
+        Raises:
+            BackendError: The environment raised, has no such method, or returned what cannot travel. The episode goes
+                on.
+            TypeError: An argument cannot travel.
+        """
+        return self._request(op="call", name=_public(name), args=list(args), kwargs=kwargs)
+
+    def get_attr(self, name: str) -> Any:
+        """The value of a public attribute of the environment, or of a wrapper around it. Raises as `call` does."""
+        return self._request(op="get", name=_public(name))
+
+    def set_attr(self, name: str, value: Any) -> None:
+        """Sets a public attribute where the environment or a wrapper has it; else on the outermost wrapper."""
+        self._request(op="set", name=_public(name), value=value)
+
+    def has_wrapper_attr(self, name: str) -> bool:
+        """Whether this object, or the environment on the other side, has the attribute."""
+        return hasattr(self, name) or (self._asks_for(name) and bool(self._request(op="has", name=name)))
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        """The attribute of this object; if it has none of the name, that of the environment on the other side.
+
+        A method of the environment comes as a function that calls it.
+        """
+        if hasattr(self, name) or not self._asks_for(name):
+            return getattr(self, name)
+        kind = self._request(op="has", name=name)
+        if not kind:
+            raise AttributeError(f"neither {self} nor its environment has the attribute {name!r}")
+        return functools.partial(self.call, name) if kind == "method" else self.get_attr(name)
+
+    def set_wrapper_attr(self, name: str, value: Any, *, force: bool = True) -> bool:
+        """Sets the attribute of this object; if it has none of the name, that of the environment on the other side."""
+        if not hasattr(self, name) and self._asks_for(name) and self._request(op="has", name=name):
+            self.set_attr(name, value)
+            return True
+        if hasattr(self, name) or force:
+            setattr(self, name, value)
+            return True
+        return False
+
+    def _asks_for(self, name: str) -> bool:
+        return self._takes_calls and not name.startswith("_")
+
+    def _request(self, **request: Any) -> Any:
+        if not self._agent.connected:
+            self._connect()
+        if not self._takes_calls:
+            raise BackendError(f"the environment at {self} takes no calls")
+        return self._agent.call((self._options_format, blobs.encode(request, self._options_format)))
 
     def __str__(self) -> str:
         address = "FERRY_ADDRESS" if self._address is None else self._address
@@ -147,37 +236,61 @@ class Adapter(gymnasium.Env[Any, Any]):
         """Waits for an environment, and makes sure that it is the one that was here before, if any."""
         if not self._met():
             raise FerryTimeoutError(self._agent.why)
-        name, fields, options_format, about = self._agent.describe()
+        name, fields, self._options_format, about, self._takes_calls = self._agent.describe()
         try:
+            described = self._tell(name, about)
             if self._fields is None:
-                self.observation_space = spaces.compose(fields, _core.OBSERVATION)
-                self.action_space = spaces.compose(fields, _core.ACTION)
-            elif fields != self._fields:
+                observation_space, action_space = (
+                    spaces.compose(fields, role, described.get(key, {})) for role, key in _ROLES
+                )
+                self.observation_space, self.action_space = observation_space, action_space
+            elif fields != self._fields or not _equal(described, self._described):
                 lines = "\n  ".join(["", *spaces.differences(self._fields, fields)])
                 remedy = f"make a new {type(self).__name__} for it"
                 raise LayoutMismatchError(f"the environment {name!r} is not shaped as the one before; {remedy}:{lines}")
-            self._tell(name, about)
-            self._agent.bind(fields, spaces.template(fields, _core.OBSERVATION), spaces.template(fields, _core.ACTION))
+            self._agent.bind(
+                fields,
+                spaces.template(fields, _core.OBSERVATION),
+                spaces.template(fields, _core.ACTION),
+                spaces.codecs(fields, self.observation_space, self.action_space),
+            )
+            if self.render_mode is not None:
+                self._ask_to_draw(name)
         except BaseException:
             self._agent.disconnect()
             raise
-        self._fields, self._options_format = fields, options_format
+        self._fields, self._described = fields, described
+
+    def _ask_to_draw(self, name: str) -> None:
+        offered = self.metadata.get("render_modes") or []
+        if self.render_mode not in offered:
+            raise ValueError(
+                f"the environment {name!r} does not offer the render mode {self.render_mode!r}; it offers {offered}"
+            )
+        self._request(op="render_mode", mode=self.render_mode)
 
     def _met(self) -> bool:
         """Waits for an environment; False if none came in time."""
         return self._agent.connect(self._timeout)
 
-    def _tell(self, name: str, about: tuple[int, bytes] | None) -> None:
-        """Takes over what the environment says of itself; only plain data, nothing of it is imported or run."""
+    def _tell(self, name: str, about: tuple[int, bytes] | None) -> dict[str, spaces.Descriptions]:
+        """Takes over what the environment says of itself; only plain data, nothing of it is imported or run.
+
+        Returns:
+            What it says of its spaces: by "observation" and "action", then by path.
+        """
         try:
             told = blobs.decode(about[1], about[0]) if about is not None else {}
             told = told if isinstance(told, dict) else {}
-            metadata, spec = told.get("metadata"), told.get("spec")
-            self._remote_spec = _spec(spec)
+            metadata, described = told.get("metadata"), told.get("spaces") or {}
+            self._remote_spec = _spec(told.get("spec"))
+            for parts in described.values():
+                if not all(isinstance(part, dict) for part in parts.values()):
+                    raise TypeError("a space's description is not a map")
         except Exception as error:  # foreign data in Gymnasium's hands: it may stumble in any way
             raise ProtocolError(f"what the environment {name!r} says of itself cannot be read: {error}") from error
-        if isinstance(metadata, dict):
-            self.metadata = {**type(self).metadata, **metadata}
+        self.metadata = {**type(self).metadata, "render_modes": [], **(metadata if isinstance(metadata, dict) else {})}
+        return dict(described)
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         name = type(self).__name__
@@ -185,6 +298,19 @@ class Adapter(gymnasium.Env[Any, Any]):
             f"a {name} holds a live connection and can be neither pickled nor copied; pass a function that makes one, "
             f"such as lambda: ferry.{self._maker or name}(...), and call it where the environment is needed"
         )
+
+
+def _public(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    if name.startswith("_") or not name.isidentifier():
+        raise ValueError(f"{name!r} is not the name of a public attribute")
+    return name
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two plain values are the same, arrays among them."""
+    return blobs.pack(one) == blobs.pack(other)
 
 
 def with_role(role: Literal["serve", "connect"], address: str | None) -> str | None:

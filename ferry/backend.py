@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import json
 import logging
 import signal
@@ -35,7 +36,8 @@ class Backend:
 
     Args:
         env: An id of Gymnasium's registry ("module:Name-v0" too), a callable that makes an environment, or an
-            environment. One that the backend made is closed with it.
+            environment. One that the backend made is closed with it, and made anew for an agent that asks for
+            another render mode, with `render_mode=` as an argument, if the callable has it.
         address: Where to meet. FERRY_ADDRESS in the process environment takes precedence.
         max_bytes: More shared memory than this is not used: a space that needs it is refused. None: 1 GiB.
 
@@ -59,21 +61,24 @@ class Backend:
         max_bytes: int | None = None,
     ) -> None:
         self._owns_env = not isinstance(env, gymnasium.Env)
+        self._make = _maker(env)
         self.env: gymnasium.Env[Any, Any] = _made(env)
+        self._usual_mode = self.env.render_mode
+        self._asked_to_draw = False
         self._dropped: set[str] = set()
         self._running = threading.RLock()
         self._ended = False
         try:
-            table = (
-                *spaces.fields(self.env.observation_space, _core.OBSERVATION),
-                *spaces.fields(self.env.action_space, _core.ACTION),
-            )
+            table = _table(self.env)
             self._channel = _core.Env(
                 with_role("connect", address) if self._role == "connect" else address,
                 table,
                 spaces.template(table, _core.OBSERVATION),
                 spaces.template(table, _core.ACTION),
-                about=(blobs.MSGPACK, blobs.encode(_about(self.env), blobs.MSGPACK, dropped=lambda *_: None)),
+                codecs=spaces.codecs(table, self.env.observation_space, self.env.action_space),
+                decode=blobs.decode,
+                encode=blobs.encode,
+                about=(blobs.MSGPACK, self._about()),
                 name=None if self.env.spec is None else self.env.spec.id,
                 max_bytes=max_bytes or 0,
             )
@@ -129,7 +134,10 @@ class Backend:
             self._answer(self._step)
         elif kind == _core.RESET:
             self._answer(self._reset)
+        elif kind == _core.CALL:
+            self._answer(self._call)
         elif kind == _core.LEFT:
+            self._asked_to_draw = False
             self._left(self._channel.reason())
 
     def _answer(self, work: Callable[[], None]) -> None:
@@ -149,8 +157,85 @@ class Backend:
     def _reset(self) -> None:
         seed, blob = self._channel.request()
         options = None if blob is None else blobs.decode(blob[1], blob[0])
+        if not self._asked_to_draw:
+            self._draw_as(self._usual_mode)
         observation, info = self.env.reset(seed=seed, options=options)
         self._channel.reply(observation, 0.0, False, False, self._info(info) if info else None)
+
+    def _call(self) -> None:
+        blob = self._channel.called()
+        request = None if blob is None else blobs.decode(blob[1], blob[0])
+        if not isinstance(request, dict):
+            raise ValueError("a request is a map")
+        value = self._requested(request.get("op"), request)
+        try:
+            content = blobs.encode(value, blobs.MSGPACK)
+        except TypeError as error:
+            raise TypeError(f"what {request.get('name') or request['op']!r} gave cannot travel: {error}") from None
+        self._channel.give((blobs.MSGPACK, content))
+
+    def _requested(self, op: Any, request: dict[str, Any]) -> Any:
+        if op == "render":
+            return self.env.render()
+        if op == "render_mode":
+            self._asked_to_draw = True
+            return self._draw_as(request["mode"])
+        name = request.get("name")
+        if not isinstance(name, str) or name.startswith("_") or not name.isidentifier():
+            raise ValueError(f"{name!r} is not the name of a public attribute")
+        if op == "has":
+            if not self.env.has_wrapper_attr(name):
+                return None
+            return "method" if callable(self.env.get_wrapper_attr(name)) else "value"
+        if op == "get":
+            value = self.env.get_wrapper_attr(name)
+            if callable(value):
+                raise TypeError(f"{name!r} is a method; call({name!r}) calls it")
+            return value
+        if op == "set":
+            self.env.set_wrapper_attr(name, request["value"])
+            return None
+        if op == "call":
+            if name in ("step", "reset", "render", "close"):
+                raise ValueError(f"{name}() is a method of the agent's own env object; call it there")
+            return self.env.get_wrapper_attr(name)(*request.get("args", ()), **request.get("kwargs", {}))
+        raise ValueError(f"the request {op!r} is unknown")
+
+    def _draw_as(self, mode: str | None) -> None:
+        """Makes the environment anew if it was made for another render mode."""
+        if mode == self.env.render_mode:
+            return
+        if self._make is None:
+            raise ValueError(
+                f"the environment was made with render_mode={self.env.render_mode!r} and handed to the backend, which "
+                f"cannot make it anew for {mode!r}; give the backend an id, or a callable with the argument render_mode"
+            )
+        env = self._make(mode)
+        if _table(env) != _table(self.env):
+            env.close()
+            raise ValueError(f"with render_mode={mode!r} the environment has other spaces")
+        self.env, old = env, self.env
+        old.close()
+
+    def _about(self) -> bytes:
+        """What agents are told: metadata as far as it can travel, and all of the spaces."""
+        env = self.env
+        modes = [env.render_mode] if env.render_mode is not None else []
+        if self._make is not None:
+            known = list(env.metadata.get("render_modes") or [])
+            # Gymnasium's own wrapper collects frames.
+            collected = [f"{mode}_list" for mode in known if mode in ("rgb_array", "depth_array", "ansi")]
+            modes += [mode for mode in (*known, *collected) if mode not in modes]
+        told = {
+            "metadata": {**env.metadata, "render_modes": modes},
+            "spec": None if env.spec is None else _spec_json(env.spec),
+        }
+        spoken = {
+            "observation": spaces.describe(env.observation_space, _core.OBSERVATION),
+            "action": spaces.describe(env.action_space, _core.ACTION),
+        }
+        blobs.pack(spoken)  # which raises for what a registered class said of itself and no blob carries
+        return blobs.encode({**told, "spaces": spoken}, blobs.MSGPACK, dropped=lambda *_: None)
 
     def _info(self, info: dict[str, Any]) -> tuple[int, bytes]:
         return blobs.MSGPACK, blobs.encode(info, blobs.MSGPACK, dropped=self._drop)
@@ -209,22 +294,61 @@ def _report(error: Exception) -> dict[str, str]:
     return {key: value.encode(errors="replace").decode()[:_MOST_TEXT] for key, value in told.items()}
 
 
-def make(env_id: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env[Any, Any]:
+def make(
+    env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mode: str | None = None
+) -> gymnasium.Env[Any, Any]:
     """Makes the environment that an id names.
 
     Args:
         env_id: An id of Gymnasium's registry, also "module:Name-v0", or "module:callable".
         kwargs: For the environment's constructor.
+        render_mode: For the constructor too, if it is not None.
     """
+    kwargs = dict(kwargs or {})
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    creator = _creator(env_id)
+    if creator is None:
+        return gymnasium.make(env_id, **kwargs)
+    env = creator(**kwargs)
+    if not isinstance(env, gymnasium.Env):
+        raise TypeError(f"{env_id} made a {type(env).__name__}, not a gymnasium.Env")
+    return env
+
+
+def _creator(env_id: str) -> Callable[..., Any] | None:
+    """What "module:callable" names; None for an id of Gymnasium's registry."""
     module, colon, name = env_id.partition(":")
-    if colon and name.isidentifier():
-        creator = getattr(importlib.import_module(module), name, None)
-        if callable(creator):
-            env = creator(**(kwargs or {}))
-            if not isinstance(env, gymnasium.Env):
-                raise TypeError(f"{env_id} made a {type(env).__name__}, not a gymnasium.Env")
-            return env
-    return gymnasium.make(env_id, **(kwargs or {}))
+    if not colon or not name.isidentifier():
+        return None
+    found = getattr(importlib.import_module(module), name, None)
+    return found if callable(found) else None
+
+
+def _maker(
+    env: str | Callable[..., gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any],
+) -> Callable[[str | None], gymnasium.Env[Any, Any]] | None:
+    """What makes the environment for a render mode, if anything can."""
+    if isinstance(env, str):
+        creator = _creator(env)
+        return (lambda mode: make(env, render_mode=mode)) if creator is None or _can_draw(creator) else None
+    if isinstance(env, gymnasium.Env) or not callable(env) or not _can_draw(env):
+        return None
+    return lambda mode: _made(lambda: env(render_mode=mode))
+
+
+def _can_draw(creator: Callable[..., Any]) -> bool:
+    """Whether it takes a render mode."""
+    try:
+        parameters = inspect.signature(creator).parameters.values()
+    except (ValueError, TypeError):  # a callable that does not tell
+        return False
+    return any(p.name == "render_mode" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _table(env: gymnasium.Env[Any, Any]) -> tuple[_core.Field, ...]:
+    observation = spaces.fields(env.observation_space, _core.OBSERVATION)
+    return (*observation, *spaces.fields(env.action_space, _core.ACTION))
 
 
 def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
@@ -236,14 +360,6 @@ def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, 
             f"an environment is a gymnasium.Env, an id or a callable that makes one; this is a {type(made).__name__}"
         )
     return made
-
-
-def _about(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """What agents are told, as far as it can travel. Rendering is not offered, so no mode of it is listed."""
-    return {
-        "metadata": {**env.metadata, "render_modes": []},
-        "spec": None if env.spec is None else _spec_json(env.spec),
-    }
 
 
 def _spec_json(spec: EnvSpec) -> str:

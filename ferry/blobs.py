@@ -54,12 +54,25 @@ from typing import Any, Final, TypeAlias, cast
 import msgpack
 import numpy as np
 
-__all__ = ["JSON", "MAX_DEPTH", "MSGPACK", "TEXT", "decode", "encode", "from_json", "pack", "to_json", "unpack"]
+__all__ = [
+    "JSON",
+    "MAX_DEPTH",
+    "MSGPACK",
+    "TEXT",
+    "VALUES",
+    "decode",
+    "encode",
+    "from_json",
+    "pack",
+    "to_json",
+    "unpack",
+]
 
 # ferry_format in libferry.h.
 JSON: Final = 1
 MSGPACK: Final = 2
 TEXT: Final = 3
+VALUES: Final = 4
 
 MAX_DEPTH: Final = 64
 
@@ -72,14 +85,14 @@ def encode(value: Any, format: int, *, dropped: Dropped | None = None) -> bytes:
 
     Args:
         value: What to write; a str for TEXT, where lone surrogates become "?".
-        format: JSON, MSGPACK or TEXT.
+        format: JSON, MSGPACK, TEXT, or VALUES, which is written as MSGPACK is.
         dropped: As in `pack`.
 
     Raises:
         TypeError: The format does not carry the value.
         ValueError: There is no such format.
     """
-    if format == MSGPACK:
+    if format in (MSGPACK, VALUES):
         return pack(value, dropped=dropped)
     if format == JSON:
         return to_json(value, dropped=dropped)
@@ -96,7 +109,7 @@ def decode(data: Bytes, format: int) -> Any:
     Raises:
         ValueError: The bytes are not valid in this format, or there is no such format.
     """
-    if format == MSGPACK:
+    if format in (MSGPACK, VALUES):
         return unpack(data)
     if format == JSON:
         return from_json(data)

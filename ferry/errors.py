@@ -70,18 +70,19 @@ class BackendError(FerryError):
         return str(self.args[0])
 
     @classmethod
-    def of_report(cls, channel: str, report: Any) -> BackendError:
+    def of_report(cls, channel: str, report: Any, remedy: str = "; the next call must be reset()") -> BackendError:
         """Makes the error from what a backend reported.
 
         Args:
             channel: Name of the channel, for the text.
             report: Plain text, or a mapping with "type", "text" and "traceback".
+            remedy: What the text ends with.
         """
         if not isinstance(report, dict):
-            return cls(f"the environment {channel!r} failed: {report}; the next call must be reset()")
+            return cls(f"the environment {channel!r} failed: {report}{remedy}")
         kind, text, traceback = (str(report.get(key, "")) for key in ("type", "text", "traceback"))
         raised = f"{kind}: {text}" if text else kind
-        message = f"the environment {channel!r} raised {raised}; the next call must be reset()"
+        message = f"the environment {channel!r} raised {raised}{remedy}"
         if traceback:
             message += f"\n\nOn the environment's side:\n{traceback.rstrip()}"
         return cls(message, kind, traceback)

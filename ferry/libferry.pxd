@@ -42,6 +42,8 @@ cdef extern from "libferry.h" nogil:
         FERRY_MULTI_BINARY
         FERRY_DICT
         FERRY_TUPLE
+        FERRY_STRING
+        FERRY_OTHER
 
     enum:
         FERRY_DEFAULT
@@ -74,12 +76,19 @@ cdef extern from "libferry.h" nogil:
         const void *high_each
         int64_t n
         int64_t start
+        uint32_t capacity
+
+    ctypedef struct ferry_list:
+        uint32_t count
+
+    uint32_t FERRY_IN_BLOB
 
     enum:
         FERRY_NONE
         FERRY_JSON
         FERRY_MSGPACK
         FERRY_TEXT
+        FERRY_VALUES
 
     ctypedef struct ferry_blob:
         const void *data
@@ -90,6 +99,7 @@ cdef extern from "libferry.h" nogil:
         FERRY_STEP
         FERRY_RESET
         FERRY_LEFT
+        FERRY_CALL
 
     enum:
         FERRY_ROW_OK
@@ -141,6 +151,7 @@ cdef extern from "libferry.h" nogil:
         uint64_t max_bytes
         ferry_log log
         void *log_user
+        uint32_t takes_calls
 
     int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why)
     int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out)

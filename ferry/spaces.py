@@ -1,5 +1,9 @@
 """Spaces as field tables, and field tables as spaces.
 
+Box, Discrete, MultiDiscrete, MultiBinary and Text have fields of their own, as has a flat Sequence of numbers, nested in
+Dict and Tuple; so have empty Dicts and Tuples. Any other space is one field without bytes, whose values travel in the
+turn's blob. What a field leaves unsaid of its space is said by a description beside the table (`ferry.descriptions`).
+
 A field table is flat; a path says where in the space each field has its place: keys of a Dict are joined by "/", places
 in a Tuple written "#0", "#1"; in a key "%", "/" and "#" are escaped, and an empty key is "%-". What takes a value apart
 later is a template: the space again, as nested dicts and tuples of field numbers.
@@ -7,9 +11,10 @@ later is a template: the space again, as nested dicts and tuples of field number
 
 from __future__ import annotations
 
-import inspect
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from typing import Any, TypeAlias, cast
 
@@ -18,14 +23,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ferry import _core
+from ferry import _core, descriptions
 from ferry._core import Field
+from ferry.descriptions import Codec, Description, register
 from ferry.errors import ProtocolError
 
-__all__ = ["Template", "compose", "differences", "fields", "template"]
+__all__ = ["Descriptions", "Template", "codecs", "compose", "describe", "differences", "fields", "register", "template"]
 
 Space: TypeAlias = gymnasium.Space[Any]
 Template: TypeAlias = "int | dict[str, Template] | tuple[Template, ...]"
+Descriptions: TypeAlias = Mapping[str, Description]
 _Branch: TypeAlias = "int | dict[str | int, _Branch]"
 
 _ROLES = {_core.OBSERVATION: "observation", _core.ACTION: "action", _core.INFO: "info"}
@@ -36,7 +43,13 @@ _KINDS = {
     _core.MULTI_BINARY: "MultiBinary",
     _core.DICT: "Dict",
     _core.TUPLE: "Tuple",
+    _core.STRING: "Text",
+    _core.OTHER: "space in blobs",
 }
+# What lists have room for in shared memory. Longer ones travel in the blob: a little slower, and without a limit.
+_LIST_ELEMENTS = 64
+_LIST_BYTES = 16384
+_TEXT_BYTES = 1024
 _CODES = {np.dtype(name): code for code, name in _core.DTYPES.items()}
 _PART = re.compile(r"#(?P<place>0|[1-9][0-9]{0,8})|(?P<slash>/?)(?P<key>[^/#]+)")
 
@@ -48,19 +61,65 @@ def fields(space: Space, role: int) -> tuple[Field, ...]:
     """The field table of a space.
 
     Args:
-        space: Of Box, Discrete, MultiDiscrete and MultiBinary, nested in Dict and Tuple.
+        space: Any of Gymnasium's, and of the classes that were given to `register`.
         role: OBSERVATION, ACTION or INFO.
 
     Raises:
-        TypeError: A part of the space has no fields; its path is named.
+        TypeError: A part of the space cannot travel; its path is named.
     """
-    return tuple(_fields(space, "", role))
+    return tuple(_part(space, "", role))
+
+
+def describe(space: Space, role: int) -> Descriptions:
+    """What the fields of the space leave unsaid, by path."""
+    told: dict[str, Description] = {}
+    for field, part in _leaves(space, role):
+        if field.kind == _core.OTHER:
+            told[field.path] = descriptions.describe(part, _where(field.path, role))
+        elif field.kind == _core.STRING:
+            told[field.path] = descriptions.text(cast(spaces.Text, part))
+        elif field.capacity and cast(spaces.Sequence, part).stack:
+            told[field.path] = {"type": "Sequence", "stack": True}
+    return told
+
+
+def codecs(table: Sequence[Field], observation: Space, action: Space) -> dict[int, Codec]:
+    """What to do with values that may travel in blobs, by number of the field in a table that describes both spaces."""
+    numbers = {(field.role, field.path): i for i, field in enumerate(table)}
+    return {
+        numbers[field.role, field.path]: descriptions.codec(part)
+        for space, role in ((observation, _core.OBSERVATION), (action, _core.ACTION))
+        for field, part in _leaves(space, role)
+        if field.kind in (_core.OTHER, _core.STRING) or field.capacity
+    }
+
+
+def _leaves(space: Space, role: int) -> list[tuple[Field, Space]]:
+    """The fields of a space, each with its part of the space."""
+    parts: Iterable[Space] = ()
+    if not descriptions.is_registered(space):
+        if isinstance(space, spaces.Dict):
+            parts = space.spaces.values()
+        elif isinstance(space, spaces.Tuple):
+            parts = space.spaces
+    if not parts:
+        return [(next(_part(space, "", role)), space)]
+    leaves = [leaf for part in parts for leaf in _leaves(part, role)]
+    return [(field, leaf[1]) for field, leaf in zip(fields(space, role), leaves, strict=True)]
+
+
+def _part(space: Space, path: str, role: int) -> Iterator[Field]:
+    return _other(path, role) if descriptions.is_registered(space) else _fields(space, path, role)
+
+
+def _other(path: str, role: int) -> Iterator[Field]:
+    yield Field(path, role, _core.OTHER, _CODES[np.dtype(np.uint8)])
 
 
 @singledispatch
 def _fields(space: Space, path: str, role: int) -> Iterator[Field]:
-    known = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple have"
-    raise _unsupported(path, role, f"is a {type(space).__name__}, which has no fields; {known}")
+    descriptions.describe(space, _where(path, role))  # which raises for what nobody knows
+    return _other(path, role)
 
 
 @_fields.register
@@ -97,13 +156,34 @@ def _(space: spaces.MultiBinary, path: str, role: int) -> Iterator[Field]:
 
 
 @_fields.register
+def _(space: spaces.Text, path: str, role: int) -> Iterator[Field]:
+    longest = max((len(character.encode()) for character in space.character_list), default=1)
+    capacity = min(max(space.max_length, 1) * longest, _TEXT_BYTES)
+    field = Field(path, role, _core.STRING, _CODES[np.dtype(np.uint8)], capacity=capacity)
+    yield field._replace(n=space.max_length, start=space.min_length)
+
+
+@_fields.register(spaces.Sequence)
+def _(space: spaces.Sequence, path: str, role: int) -> Iterator[Field]:
+    element = space.feature_space
+    flat = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    if type(element) in flat and len(element.shape or ()) < _core.MAX_NDIM:
+        (field,) = _fields(element, path, role)
+        size_bytes = np.dtype(element.dtype).itemsize * math.prod(element.shape or ())
+        yield field._replace(capacity=min(_LIST_ELEMENTS, max(_LIST_BYTES // max(size_bytes, 1), 1)))
+    else:
+        descriptions.describe(space, _where(path, role))
+        yield from _other(path, role)
+
+
+@_fields.register
 def _(space: spaces.Dict, path: str, role: int) -> Iterator[Field]:
     if not space.spaces:
         yield Field(path, role, _core.DICT, _CODES[np.dtype(np.uint8)])
     for key, part in space.spaces.items():
         if not isinstance(key, str):
             raise _unsupported(path, role, f"is a Dict with the key {key!r}; keys that are str can travel")
-        yield from _fields(part, f"{path}/{_escaped(key)}" if path else _escaped(key), role)
+        yield from _part(part, f"{path}/{_escaped(key)}" if path else _escaped(key), role)
 
 
 @_fields.register(spaces.Tuple)
@@ -111,11 +191,15 @@ def _(space: spaces.Tuple[Any], path: str, role: int) -> Iterator[Field]:
     if not space.spaces:
         yield Field(path, role, _core.TUPLE, _CODES[np.dtype(np.uint8)])
     for place, part in enumerate(space.spaces):
-        yield from _fields(part, f"{path}#{place}", role)
+        yield from _part(part, f"{path}#{place}", role)
+
+
+def _where(path: str, role: int) -> str:
+    return f"{_ROLES[role]} space{f' at {path!r}' if path else ''}"
 
 
 def _unsupported(path: str, role: int, text: str) -> TypeError:
-    return TypeError(f"{_ROLES[role]} space{f' at {path!r}' if path else ''} {text}")
+    return TypeError(f"{_where(path, role)} {text}")
 
 
 def _code(dtype: Any, path: str, role: int) -> int:
@@ -152,13 +236,18 @@ def _unescaped(key: str) -> str:
 # ---- To a space ----
 
 
-def compose(table: Sequence[Field], role: int) -> Space:
+def compose(table: Sequence[Field], role: int, described: Descriptions | None = None) -> Space:
     """The space that the fields of a role describe.
+
+    Args:
+        table: The fields.
+        role: OBSERVATION or ACTION.
+        described: What they leave unsaid, by path.
 
     Raises:
         ProtocolError: They describe none.
     """
-    return _space(_tree(table, role), table, role)
+    return _space(_tree(table, role), table, role, described or {})
 
 
 def template(table: Sequence[Field], role: int) -> Template:
@@ -209,15 +298,15 @@ def _contradictory(field: Field) -> ProtocolError:
     return ProtocolError(text)
 
 
-def _space(branch: _Branch, table: Sequence[Field], role: int) -> Space:
+def _space(branch: _Branch, table: Sequence[Field], role: int, described: Descriptions) -> Space:
     if isinstance(branch, int):
         try:
-            return _leaf(table[branch])
+            return _leaf(table[branch], described.get(table[branch].path, {}))
         except (ValueError, TypeError, OverflowError) as error:
             raise ProtocolError(f"the {_ROLES[role]} field {table[branch].path!r} makes no space: {error}") from error
     if isinstance(next(iter(branch)), int):
-        return spaces.Tuple([_space(part, table, role) for part in _in_order(branch, role)])
-    return spaces.Dict([(str(key), _space(part, table, role)) for key, part in branch.items()])
+        return spaces.Tuple([_space(part, table, role, described) for part in _in_order(branch, role)])
+    return spaces.Dict([(str(key), _space(part, table, role, described)) for key, part in branch.items()])
 
 
 def _template(branch: _Branch, table: Sequence[Field]) -> Template:
@@ -235,12 +324,28 @@ def _in_order(branch: dict[str | int, _Branch], role: int) -> Iterable[_Branch]:
     return [branch[place] for place in range(len(branch))]
 
 
-def _leaf(field: Field) -> Space:
+def _leaf(field: Field, told: Description) -> Space:
+    if field.kind == _core.STRING:
+        # An environment that says nothing of its texts' length and characters may send whatever fits.
+        return descriptions.space_of({"type": "Text", "charset": string.printable, **_lengths(field), **told})
+    if field.kind == _core.OTHER:
+        if not told:
+            raise ProtocolError(
+                f"the environment does not say which space {field.path!r} is: 'spaces' is missing in about"
+            )
+        return descriptions.space_of(told)
+    element = _element(field)
+    return spaces.Sequence(element, stack=bool(told.get("stack", False))) if field.capacity else element
+
+
+def _lengths(field: Field) -> dict[str, int]:
+    return {"min_length": max(field.start, 0), "max_length": field.n if field.n > 0 else field.capacity}
+
+
+def _element(field: Field) -> Space:
     dtype: Any = np.dtype(_core.DTYPES[field.dtype])
     if field.kind == _core.DISCRETE:
-        # In older releases of Gymnasium a Discrete has no dtype; its values arrive in the field's all the same.
-        known = "dtype" in inspect.signature(spaces.Discrete).parameters
-        return spaces.Discrete(field.n, start=field.start, **({"dtype": dtype.type} if known else {}))
+        return descriptions.discrete(field.n, field.start, dtype)
     if field.kind == _core.MULTI_BINARY:
         return spaces.MultiBinary(field.shape[0] if len(field.shape) == 1 else field.shape)
     if field.kind == _core.DICT:
@@ -252,11 +357,7 @@ def _leaf(field: Field) -> Space:
         return spaces.MultiDiscrete(high - low + 1, dtype=dtype.type, start=low)
     if field.low_each is None and field.low == field.high == 0 and dtype.kind in "if":
         return spaces.Box(-np.inf, np.inf, field.shape, dtype.type)
-    box = spaces.Box(low, high, field.shape, dtype.type)
-    if dtype == np.int64:
-        # Gymnasium samples up to high + 1, which has to be a number.
-        box.bounded_above &= high < np.iinfo(dtype).max
-    return box
+    return descriptions.box(low, high, field.shape, dtype)
 
 
 # ---- Comparison ----
@@ -281,5 +382,8 @@ def _told(field: Field) -> str:
         bounds = "no bounds"
     else:
         bounds = f"bounds {field.low:g} to {field.high:g}"
-    text = f"{_ROLES[field.role]} {field.path!r}: {_KINDS[field.kind]} of {_core.DTYPES[field.dtype]}, {values}"
+    if field.kind in (_core.STRING, _core.OTHER):
+        return f"{_ROLES[field.role]} {field.path!r}: {_KINDS[field.kind]}"
+    kind = f"Sequence of {_KINDS[field.kind]}" if field.capacity else _KINDS[field.kind]
+    text = f"{_ROLES[field.role]} {field.path!r}: {kind} of {_core.DTYPES[field.dtype]}, {values}"
     return text if field.kind != _core.BOX else f"{text}, {bounds}"

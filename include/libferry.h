@@ -219,8 +219,8 @@ typedef enum ferry_kind {
 
 /* Calls. The request is a map, in the env's blob_format: {"op": "call", "name": NAME, "args": [...], "kwargs": {...}} calls a method;
  * {"op": "get", "name": NAME}, {"op": "set", "name": NAME, "value": VALUE}, {"op": "has", "name": NAME} are about attributes ("has" wants
- * true or false); {"op": "render"} wants a frame (an array, text, or a list of them), {"op": "render_mode", "mode": MODE or null} comes
- * before it and chooses among the modes that "about" lists. The answer's blob is the value; without one it is null. ferry_env_fail says
+ * "method", "value" or null); {"op": "render"} wants a frame (an array, text, or a list of them), {"op": "render_mode", "mode": MODE or null} comes
+ * before it and chooses among the modes that "about" lists. The answer's blob is the value, as JSON or MessagePack; without one it is null. ferry_env_fail says
  * that there is no such thing, or that it failed; the episode goes on all the same. */
 
 /* Per-row status of an answer. */

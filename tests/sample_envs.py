@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -71,6 +72,102 @@ class Nested(gymnasium.Env[Any, Any]):
             "nothing": {},
             "none": (),
         }
+
+
+class Wordy(gymnasium.Env[Any, Any]):
+    """Spaces whose values have no fixed size; what is observed depends on every part of the action."""
+
+    observation_space = spaces.Dict(
+        {
+            "words": spaces.Text(2000, min_length=0),
+            "list": spaces.Sequence(spaces.Box(-1, 1, (2,), np.float64)),
+            "stack": spaces.Sequence(spaces.MultiBinary(3), stack=True),
+            "graph": spaces.Graph(spaces.Box(-1, 1, (2,)), spaces.Discrete(4)),
+            "one": spaces.OneOf([spaces.Discrete(7), spaces.Text(9), spaces.Dict({"x": spaces.Box(0, 1, ())})]),
+            "nested": spaces.Sequence(spaces.Tuple((spaces.Text(4), spaces.Sequence(spaces.Discrete(3))))),
+            "plain": spaces.Box(0, 1000, (2,), np.float32),
+        }
+    )
+    action_space = spaces.Dict(
+        {
+            "say": spaces.Text(50, charset="abcdefghijklmnopqrstuvwxyz "),
+            "pick": spaces.Sequence(spaces.Discrete(9)),
+            "choose": spaces.OneOf([spaces.Discrete(3), spaces.Box(-1, 1, (2,))]),
+        }
+    )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._time = 0
+        return self._observation("reset", (), (0, 0)), {"seed": seed}
+
+    def step(self, action: Any) -> Step:
+        self._time += 1
+        observation = self._observation(action["say"], action["pick"], action["choose"])
+        if action["say"] == "bad words":
+            observation["words"] = 5
+        if action["say"] == "bad graph":
+            observation["graph"] = 5
+        info = {"action": action, "graph": tuple(observation["graph"]) if observation["graph"] != 5 else None}
+        return observation, float(len(action["pick"])), self._time >= 60, False, info
+
+    def _observation(self, say: str, pick: Any, choose: Any) -> dict[str, Any]:
+        observation: dict[str, Any] = self.observation_space.sample()
+        observation["words"] = say.replace(" ", "") * (self._time % 50)
+        observation["plain"] = np.array([sum(map(int, pick)), float(np.sum(choose[1]))], np.float32).clip(0, 1000)
+        return observation
+
+
+class Drawn(gymnasium.Env[Any, Any]):
+    """Draws in every mode, and can be asked for things.
+
+    Attributes:
+        level: A number that may be set.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
+    observation_space = spaces.Discrete(100)
+    action_space = spaces.Discrete(5)
+
+    def __init__(self, render_mode: str | None = None, level: int = 1) -> None:
+        self.render_mode = render_mode
+        self.level = level
+        self._secret = 5
+        self.drawn = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._time = 0
+        return 0, {"mode": self.render_mode}
+
+    def step(self, action: Any) -> Step:
+        self._time += 1
+        if self.render_mode == "human":
+            self.drawn += 1
+        return self._time, 0.0, False, False, {}
+
+    def render(self) -> Any:
+        if self.render_mode == "rgb_array":
+            return np.full((30, 40, 3), self._time, np.uint8)
+        return f"time {self._time}" if self.render_mode == "ansi" else None
+
+    def action_masks(self) -> Any:
+        return np.arange(5) != self._time % 5
+
+    def add(self, *numbers: Any, times: Any = 1) -> Any:
+        return sum(numbers) * times
+
+    def fail(self) -> None:
+        raise KeyError("on purpose")
+
+    def give_lock(self) -> Any:
+        return threading.Lock()
+
+
+def drawn_in_wrappers(render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    return gymnasium.wrappers.TimeLimit(gymnasium.wrappers.OrderEnforcing(Drawn(render_mode)), 50)
 
 
 class Pixels(gymnasium.Env[Any, Any]):

@@ -75,8 +75,8 @@ def test_an_environment_that_the_backend_made_is_closed_with_it() -> None:
 
 def test_an_environment_that_cannot_be_served_is_closed() -> None:
     recorder = Recorder()
-    recorder.action_space = gymnasium.spaces.Text(3)  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="action space is a Text"):
+    recorder.action_space = gymnasium.Space()  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"action space is of the class gymnasium\.spaces\.space\.Space, which"):
         ferry.ServerBackend(lambda: recorder, "test")
     assert recorder.is_closed
 

@@ -198,7 +198,7 @@ def test_integers_of_every_dtype_go_both_ways(dtype: int) -> None:
         _core.Field("", _core.OBSERVATION, _core.DISCRETE, dtype, n=last - start + 1, start=start),
         _core.Field("", _core.ACTION, _core.DISCRETE, dtype, n=last - start, start=start),
     ]
-    env = _core.Env("test", fields, 0, 1)
+    env = _core.Env("test", fields, 0, 1, codecs={}, decode=blobs.decode, encode=blobs.encode)
 
     def serve() -> None:
         while kind_of_turn := env.next(PATIENCE):
@@ -225,10 +225,10 @@ def test_integers_of_every_dtype_go_both_ways(dtype: int) -> None:
 def test_an_action_that_the_library_refuses_leaves_the_episode_standing(serve: Serve) -> None:
     """Of an agent that does not check: here because it was told of a larger space."""
     serve("sample_envs:Scripted")
-    agent = _core.Agent("test", timeout=PATIENCE, decode=blobs.decode)
+    agent = _core.Agent("test", timeout=PATIENCE, decode=blobs.decode, encode=blobs.encode)
     assert agent.connect(PATIENCE)
-    _, fields, _, _ = agent.describe()
-    agent.bind([field._replace(n=100) for field in fields], 0, 1)
+    _, fields, *_ = agent.describe()
+    agent.bind([field._replace(n=100) for field in fields], 0, 1, {})
     agent.reset(None, None)
     with pytest.raises(gymnasium.error.InvalidAction, match="50"):
         agent.step(50)

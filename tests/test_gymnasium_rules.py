@@ -21,8 +21,10 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 import ferry
+import same
 import sample_envs
 from conftest import PATIENCE, Connect, Serve, Start, is_alive, line_of, newest, wait_until
+from ferry import blobs
 from ferry.backend import make
 
 
@@ -231,10 +233,14 @@ def test_an_observation_of_another_dtype_is_cast_with_one_warning(serve: Serve) 
     assert backend.errors().count("observation is of dtype float64, the space says float32") == 1
 
 
+class Unknown(gymnasium.Space[Any]):
+    """A space that nobody has registered."""
+
+
 def test_a_space_that_cannot_travel_is_refused_by_its_path() -> None:
     env = sample_envs.Scripted()
-    env.observation_space = gymnasium.spaces.Dict({"text": gymnasium.spaces.Text(3)})  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="observation space at 'text' is a Text, which"):
+    env.observation_space = gymnasium.spaces.Dict({"own": Unknown()})  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"observation space at 'own' is of the class .*Unknown, which Ferry does not"):
         ferry.ServerBackend(env, "test")
 
 
@@ -264,11 +270,197 @@ def test_the_smaller_time_limit_counts(serve: Serve, limit: int, steps: int) -> 
     assert truncations == [False] * (steps - 1) + [True]
 
 
-def test_metadata_is_the_environments_own_but_for_rendering(connect: Connect) -> None:
+def test_metadata_is_the_environments_own_and_lists_the_modes_that_it_offers(connect: Connect) -> None:
     env = connect("sample_envs:Scripted")
-    assert env.metadata == {"render_modes": [], "render_fps": 7, "note": ("kept", 1)}
-    assert type(env).metadata == {"render_modes": []}
+    assert env.metadata == {"render_modes": [], "render_fps": 7, "note": ("kept", 1)}, "its maker takes no mode"
     assert env.render_mode is None
+    modes = ["human", "rgb_array", "ansi", "rgb_array_list", "ansi_list"]
+    assert connect("sample_envs:Drawn").metadata == {"render_modes": modes, "render_fps": 4}
+    assert set(modes) < set(type(env).metadata["render_modes"])
+
+
+# ---- Rendering ----
+
+
+def test_frames_arrive(connect: Connect) -> None:
+    env = connect("sample_envs:Drawn", render_mode="rgb_array")
+    assert env.reset()[1] == {"mode": "rgb_array"}
+    env.step(0)
+    env.step(0)
+    frame = env.render()
+    np.testing.assert_array_equal(frame, np.full((30, 40, 3), 2, np.uint8), strict=True)
+    assert env.step(0)[0] == 3, "drawing changes nothing"
+
+
+def test_text_is_drawn(connect: Connect) -> None:
+    env = connect("sample_envs:drawn_in_wrappers", render_mode="ansi")
+    env.reset()
+    env.step(0)
+    assert env.render() == "time 1"
+
+
+def test_lists_of_frames_arrive(connect: Connect) -> None:
+    env_id = newest("FrozenLake")
+    env, twin = connect(env_id, render_mode="ansi_list"), gymnasium.make(env_id, render_mode="ansi_list")
+    for side in (env, twin):
+        side.reset(seed=3)
+        side.step(0)
+        side.step(1)
+    frames = env.render()
+    assert frames == twin.render()
+    assert [type(frame) for frame in frames] == [str] * 3
+    twin.close()
+
+
+def test_human_is_drawn_on_the_environments_side(connect: Connect) -> None:
+    env = connect("sample_envs:Drawn", render_mode="human")
+    env.reset()
+    env.step(0)
+    assert env.render() is None
+    assert env.get_attr("drawn") == 1
+
+
+def test_the_next_agent_gets_the_usual_mode_again(serve: Serve) -> None:
+    serve("sample_envs:Drawn")
+    with ferry.ClientEnv("test", timeout=PATIENCE, render_mode="ansi") as env:
+        assert env.reset()[1] == {"mode": "ansi"}
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        assert env.reset()[1] == {"mode": None}
+        with pytest.warns(UserWarning, match="made without a render mode; make it with one of"):
+            assert env.render() is None
+
+
+def test_a_mode_that_is_not_offered_is_refused(connect: Connect) -> None:
+    with pytest.raises(ValueError, match=r"does not offer the render mode 'ansi'; it offers \[\]"):
+        connect("sample_envs:Scripted", render_mode="ansi")
+
+
+def test_an_instance_offers_the_mode_that_it_was_made_with() -> None:
+    with ferry.ServerBackend(sample_envs.Drawn("ansi"), "test") as backend:
+        thread = threading.Thread(target=backend.run)
+        thread.start()
+        with ferry.ClientEnv("test", timeout=PATIENCE, render_mode="ansi") as env:
+            assert env.metadata["render_modes"] == ["ansi"]
+            env.reset()
+            assert env.render() == "time 0"
+        with pytest.raises(ValueError, match="it offers"):
+            ferry.ClientEnv("test", timeout=PATIENCE, render_mode="human")
+        backend.close()
+        thread.join(PATIENCE)
+
+
+def test_gymnasium_makes_adapters_that_draw(serve: Serve) -> None:
+    serve("sample_envs:Drawn")
+    with gymnasium.make("ferry/Client-v0", address="test", timeout=PATIENCE, render_mode="rgb_array") as env:
+        env.reset()
+        assert env.render().shape == (30, 40, 3)  # type: ignore[union-attr]
+        assert env.render_mode == "rgb_array"
+
+
+# ---- Calls ----
+
+
+def test_methods_are_called_through_wrappers(connect: Connect) -> None:
+    env = connect("sample_envs:drawn_in_wrappers")
+    assert env.call("add", 1, 2, times=3) == 9
+    same.assert_same(env.call("add", np.arange(3), times=np.float32(2)), np.arange(3) * np.float32(2))
+    env.reset()
+    env.step(0)
+    np.testing.assert_array_equal(env.call("action_masks"), np.arange(5) != 1)
+    assert env.step(0)[0] == 2, "a call is no step"
+
+
+def test_attributes_are_got_and_set_through_wrappers(connect: Connect) -> None:
+    env = connect("sample_envs:drawn_in_wrappers")
+    assert env.get_attr("level") == 1
+    env.set_attr("level", {"deep": (1, 2)})
+    assert env.get_attr("level") == {"deep": (1, 2)}
+
+
+def test_gymnasiums_own_way_to_attributes_leads_to_the_environment(connect: Connect) -> None:
+    env = gymnasium.wrappers.RecordEpisodeStatistics(connect("sample_envs:drawn_in_wrappers"))
+    env.reset()
+    assert env.has_wrapper_attr("action_masks")
+    assert not env.has_wrapper_attr("action_maps")
+    assert env.get_wrapper_attr("action_masks")().tolist() == [False, True, True, True, True]
+    assert env.get_wrapper_attr("level") == 1
+    env.set_wrapper_attr("level", 4, force=False)
+    assert env.get_wrapper_attr("level") == 4
+    with pytest.raises(AttributeError, match="'action_maps'"):
+        env.get_wrapper_attr("action_maps")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("fail", (), "raised KeyError: 'on purpose'"),
+        ("no_such", (), "no_such"),
+        ("add", ("x",), "TypeError"),
+        ("give_lock", (), "what 'give_lock' gave cannot travel"),
+        ("reset", (), r"reset\(\) is a method of the agent's own env object"),
+    ],
+)
+def test_a_call_that_fails_is_a_backend_error_and_the_episode_goes_on(
+    connect: Connect, name: str, arguments: tuple[Any, ...], text: str
+) -> None:
+    env = connect("sample_envs:Drawn")
+    env.reset()
+    env.step(0)
+    with pytest.raises(ferry.BackendError, match=text) as raised:
+        env.call(name, *arguments)
+    assert "next call must be reset" not in str(raised.value)
+    assert env.step(0)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["_secret", "__class__", "a.b", ""])
+def test_private_names_are_refused(connect: Connect, name: str) -> None:
+    env = connect("sample_envs:Drawn")
+    for refused in (lambda: env.call(name), lambda: env.get_attr(name), lambda: env.set_attr(name, 1)):
+        with pytest.raises(ValueError, match="is not the name of a public attribute"):
+            refused()
+
+
+def test_private_names_are_refused_by_the_backend_too(serve: Serve) -> None:
+    serve("sample_envs:Drawn")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        for request in (
+            {"op": "get", "name": "_secret"},
+            {"op": "call", "name": "__init__"},
+            {"op": "what", "name": "x"},
+            [1],
+        ):
+            with pytest.raises(ferry.BackendError, match=r"public attribute|unknown|a request is a map"):
+                env._agent.call((blobs.MSGPACK, blobs.encode(request, blobs.MSGPACK)))
+
+
+def test_arguments_that_are_no_data_are_refused(connect: Connect) -> None:
+    env = connect("sample_envs:Drawn")
+    with pytest.raises(TypeError, match="lock"):
+        env.call("add", threading.Lock())
+
+
+def test_a_call_meets_the_next_environment(serve: Serve) -> None:
+    backend = serve("sample_envs:Drawn")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        backend.kill()
+        with pytest.raises(ferry.PeerGoneError):
+            env.call("add", 1)
+        serve("sample_envs:Drawn")
+        assert env.call("add", 1) == 1
+
+
+def test_a_view_outlives_calls(client: Callable[..., ferry.ClientEnv]) -> None:
+    """It stays right until the step after the next, whatever is called in between."""
+    env = client("sample_envs:Pixels", copy=False)
+    env.reset(seed=1)
+    last = env.step(1)[0]
+    kept = last.copy()
+    for step in range(5):
+        for _ in range(step):
+            env.get_attr("render_mode")
+        now = env.step(1)[0]
+        np.testing.assert_array_equal(last, kept)
+        last, kept = now, now.copy()
 
 
 # ---- Seeds and options ----

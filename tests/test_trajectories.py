@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+import same
 from conftest import Connect, newest
 from ferry.backend import make
 
@@ -17,6 +18,7 @@ ENVS = [
     *map(newest, ["CartPole", "Acrobot", "MountainCarContinuous", "Pendulum", "Taxi", "FrozenLake", "Blackjack"]),
     "sample_envs:Nested",
     "sample_envs:Pixels",
+    "sample_envs:Wordy",
 ]
 
 
@@ -37,6 +39,8 @@ def assert_same(space: gymnasium.Space[Any], mine: Any, theirs: Any) -> None:
         assert type(mine) is tuple
         for part, my_part, their_part in zip(space.spaces, mine, theirs, strict=True):
             assert_same(part, my_part, their_part)
+    elif isinstance(space, (spaces.Text, spaces.Sequence, spaces.Graph, spaces.OneOf)):
+        same.assert_same(mine, theirs)
     elif isinstance(space, spaces.Discrete):
         assert type(mine) is np.int64
         assert mine == int(theirs)
@@ -45,18 +49,6 @@ def assert_same(space: gymnasium.Space[Any], mine: Any, theirs: Any) -> None:
         assert (mine.dtype, mine.shape) == (np.asarray(theirs).dtype, space.shape)
         if not np.array_equal(mine, theirs):  # quicker for large images
             np.testing.assert_array_equal(mine, theirs)
-
-
-def assert_same_info(mine: Any, theirs: Any) -> None:
-    assert type(mine) is type(theirs)
-    if isinstance(mine, dict):
-        assert list(mine) == list(theirs)
-        for key in mine:
-            assert_same_info(mine[key], theirs[key])
-    elif isinstance(mine, np.ndarray):
-        np.testing.assert_array_equal(mine, theirs, strict=True)
-    else:
-        assert mine == theirs
 
 
 def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int) -> None:
@@ -71,7 +63,7 @@ def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int
             (mine, my_info), (theirs, their_info) = (side.reset(seed=seed) for side in (env, twin))
             episodes += 1
             assert_same(twin.observation_space, mine, theirs)
-            assert_same_info(my_info, their_info)
+            same.assert_same(my_info, their_info)
         action = twin.action_space.sample()
         mine, reward, terminated, truncated, my_info = env.step(action)
         theirs, their_reward, their_terminated, their_truncated, their_info = twin.step(action)
@@ -79,7 +71,7 @@ def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int
         assert type(reward) is float
         assert reward == float(their_reward)
         assert (terminated, truncated) == (bool(their_terminated), bool(their_truncated))
-        assert_same_info(my_info, their_info)
+        same.assert_same(my_info, their_info)
         over = terminated or truncated
     twin.close()
 

@@ -1,0 +1,252 @@
+"""Values of every space go there and back as they were."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+import ferry
+import spaces_to_try
+from conftest import PATIENCE, Connect
+from same import assert_same
+
+
+class Echo(gymnasium.Env[Any, Any]):
+    """Observes the action it was given."""
+
+    def __init__(self, space: gymnasium.Space[Any], first: Any = None) -> None:
+        self.observation_space = self.action_space = space
+        self._first = space.sample() if first is None else first
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self._first, {"options": options}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return action, 0.0, False, False, {"echo": True}
+
+
+@contextmanager
+def echoing(space: gymnasium.Space[Any], first: Any = None, **options: Any) -> Iterator[ferry.ClientEnv]:
+    """An agent whose environment, in another thread, gives its actions back."""
+    backend = ferry.ServerBackend(Echo(space, first), "echo")
+    thread = threading.Thread(target=backend.run)
+    thread.start()
+    try:
+        with ferry.ClientEnv("echo", timeout=PATIENCE, **options) as env:
+            yield env
+    finally:
+        backend.close()
+        thread.join(PATIENCE)
+
+
+@pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")  # of spaces without dimensions, by Gymnasium
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(spaces_to_try.SPACES, st.integers(0, 2**31))
+def test_samples_of_any_space_go_there_and_back(space: gymnasium.Space[Any], seed: int) -> None:
+    space.seed(seed)
+    try:
+        samples = [space.sample() for _ in range(3)]
+    except (ValueError, OverflowError):  # Gymnasium's own, near the ends of 64 bits
+        reject()
+    with echoing(space, samples[0]) as env:
+        spaces_to_try.assert_same_space(env.observation_space, space)
+        spaces_to_try.assert_same_space(env.action_space, space)
+        assert_same(env.reset()[0], samples[0])
+        for sample in samples:
+            assert_same(env.step(sample)[0], sample)
+
+
+SENTENCES = spaces.Text(100_000, min_length=0, charset="abc \u00e9\u4e16")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "abc", "\u00e9" * 400, "\u4e16" * 90_000], ids=["none", "short", "beyond", "long"]
+)
+def test_texts_of_any_length_arrive(text: str) -> None:
+    with echoing(SENTENCES, "a") as env:
+        env.reset()
+        assert env.step(text)[0] == text
+        assert env.step("abc")[0] == "abc", "a long text leaves nothing behind"
+
+
+@pytest.mark.parametrize("action", ["x", 5, "\ud800", None])
+def test_what_is_no_text_of_the_space_is_refused(action: Any) -> None:
+    with echoing(SENTENCES, "a") as env:
+        env.reset()
+        with pytest.raises(gymnasium.error.InvalidAction):
+            env.step(action)
+        assert env.step("abc")[0] == "abc"
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 100_000])
+@pytest.mark.parametrize("stack", [False, True])
+def test_sequences_of_any_length_arrive(count: int, stack: bool) -> None:
+    space = spaces.Sequence(spaces.Box(-1, 1, (3,), np.float32), stack=stack)
+    numbers = np.linspace(-1, 1, count * 3, dtype=np.float32).reshape(count, 3)
+    value = numbers if stack else tuple(numbers)
+    with echoing(space) as env:
+        env.reset()
+        assert_same(env.step(value)[0], value)
+        assert_same(env.step(value[:1])[0], value[:1])
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_elements_out_of_range_are_refused(count: int) -> None:
+    """Within the capacity and beyond it."""
+    with echoing(spaces.Sequence(spaces.Discrete(5)), (np.int64(1),)) as env:
+        env.reset()
+        with pytest.raises(gymnasium.error.InvalidAction, match="is 5 at index 0; 0 to 4 are allowed"):
+            env.step((5,) * count)
+        assert env.step((4,) * count)[0] == (4,) * count
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (5, "is of type int; a tuple of elements is wanted"),
+        ("ab", "is of type str"),
+        (((1.0, 2.0),), r"has shape \(1, 2\)"),
+        (((1.0, 2.0, 3.0), (1.0,)), "does not make an array"),
+        ((("a", "b", "c"),), "is of type tuple and dtype <U1"),
+    ],
+)
+def test_what_is_no_sequence_of_the_space_is_refused(value: Any, text: str) -> None:
+    with echoing(spaces.Sequence(spaces.Box(-1, 1, (3,), np.float32))) as env:
+        env.reset()
+        with pytest.raises(gymnasium.error.InvalidAction, match=text):
+            env.step(value)
+
+
+@pytest.mark.parametrize(
+    ("space", "value"),
+    [
+        (spaces.Graph(spaces.Box(-1, 1, (3,)), None), 5),
+        (spaces.OneOf([spaces.Discrete(2), spaces.Text(3)]), (2, 0)),
+        (spaces.OneOf([spaces.Discrete(2), spaces.Text(3)]), (0, 7)),
+        (spaces.OneOf([spaces.Discrete(2), spaces.Text(3)]), None),
+        (spaces.Sequence(spaces.Text(3)), ("abcd",)),
+    ],
+)
+def test_what_is_no_value_of_another_space_is_refused(space: gymnasium.Space[Any], value: Any) -> None:
+    with echoing(space) as env:
+        env.reset()
+        with pytest.raises(gymnasium.error.InvalidAction, match="is no value of"):
+            env.step(value)
+        sample = space.sample()
+        assert_same(env.step(sample)[0], sample)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_view_outlives_what_travels_in_blobs(copy: bool) -> None:
+    space = spaces.Dict({"image": spaces.Box(0, 255, (64,), np.uint8), "graph": spaces.Graph(spaces.Discrete(3), None)})
+    with echoing(space, copy=copy) as env:
+        env.reset()
+        samples = [space.sample() for _ in range(5)]
+        before = env.step(samples[0])[0]
+        for sample, last in zip(samples[1:], samples[:-1], strict=True):
+            now = env.step(sample)[0]
+            assert_same(before, last)
+            before = now
+
+
+class Angle(gymnasium.Space[Any]):
+    """An angle in a unit; its values are objects of their own."""
+
+    class Value:
+        def __init__(self, number: float) -> None:
+            self.number = number
+
+        def __eq__(self, other: object) -> bool:
+            return type(other) is type(self) and other.number == self.number
+
+        def __hash__(self) -> int:
+            return hash(self.number)
+
+    def __init__(self, unit: str) -> None:
+        super().__init__((), None)
+        self.unit = unit
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, Angle.Value)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        return Angle.Value(float(self.np_random.random()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Angle) and other.unit == self.unit
+
+    def __hash__(self) -> int:
+        return hash(self.unit)
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferry.descriptions._registry", {})
+    ferry.spaces.register(
+        Angle,
+        lambda space: space.unit,
+        Angle,
+        encode_value=lambda value: value.number,
+        decode_value=Angle.Value,
+    )
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("wrap", [lambda space: space, lambda space: spaces.Dict({"a": spaces.Sequence(space)})])
+def test_a_registered_space_travels(wrap: Callable[[gymnasium.Space[Any]], gymnasium.Space[Any]]) -> None:
+    space = wrap(Angle("degree"))
+    with echoing(space) as env:
+        assert env.observation_space == space
+        env.reset()
+        sample = space.sample()
+        assert env.step(sample)[0] == sample
+
+
+def test_an_unknown_space_is_refused_by_its_path() -> None:
+    space = spaces.Dict({"x": spaces.Tuple((spaces.Discrete(2), spaces.OneOf([spaces.Discrete(2), Angle("degree")])))})
+    with pytest.raises(
+        TypeError, match=r"observation space at 'x#1'\[1\] is of the class .*Angle, which Ferry does not know"
+    ):
+        ferry.ServerBackend(Echo(space, {}), "echo")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_space_that_only_the_other_side_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ferry.ServerBackend(Echo(Angle("degree")), "echo") as backend:
+        thread = threading.Thread(target=backend.run)
+        thread.start()
+        monkeypatch.setattr("ferry.descriptions._registry", {})
+        with pytest.raises(ferry.ProtocolError, match=r"Angle, which this side does not know; import its module here"):
+            ferry.ClientEnv("echo", timeout=PATIENCE)
+        backend.close()
+        thread.join(PATIENCE)
+
+
+def test_what_is_no_space_class_is_not_registered() -> None:
+    with pytest.raises(TypeError, match=r"derived from gymnasium\.Space"):
+        ferry.spaces.register(int, int, int)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("env_id", ["sample_envs:Wordy"])
+def test_observations_that_are_no_values_are_backend_errors(connect: Connect, env_id: str) -> None:
+    env = connect(env_id)
+    env.reset(seed=1)
+    with pytest.raises(ferry.BackendError, match="observation at 'words' is of type int; a str is wanted"):
+        env.step({"say": "bad words", "pick": (0,), "choose": (0, 0)})
+    env.reset(seed=1)
+    with pytest.raises(ferry.BackendError, match="observation at 'graph' is no value of Graph"):
+        env.step({"say": "bad graph", "pick": (0,), "choose": (0, 0)})
+    env.reset(seed=1)
+    env.step({"say": "fine", "pick": (0,), "choose": (0, 0)})
