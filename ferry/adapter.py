@@ -146,8 +146,8 @@ class Adapter(gymnasium.Env[Any, Any]):
         """Has the environment draw, as the `render_mode` says.
 
         Returns:
-            A uint8 array of shape (height, width, 3) for "rgb_array", a str for "ansi", a list of them for modes that end
-            in "_list", None for "human".
+            For "rgb_array" a uint8 array of shape (height, width, 3), for "ansi" a str, for modes that end in "_list" a
+            list of them, for "human" None.
 
         Raises:
             BackendError: The environment raised.

@@ -1,8 +1,9 @@
 """Spaces as field tables, and field tables as spaces.
 
-Box, Discrete, MultiDiscrete, MultiBinary and Text have fields of their own, as has a flat Sequence of numbers, nested in
-Dict and Tuple; so have empty Dicts and Tuples. Any other space is one field without bytes, whose values travel in the
-turn's blob. What a field leaves unsaid of its space is said by a description beside the table (`ferry.descriptions`).
+Box, Discrete, MultiDiscrete, MultiBinary and Text have fields of their own, nested in Dict and Tuple, as has a flat
+Sequence of numbers; so have empty Dicts and Tuples. Any other space is one field without bytes, whose values travel in
+the turn's blob. What a field leaves unsaid of its space is said by a description beside the table
+(`ferry.descriptions`).
 
 A field table is flat; a path says where in the space each field has its place: keys of a Dict are joined by "/", places
 in a Tuple written "#0", "#1"; in a key "%", "/" and "#" are escaped, and an empty key is "%-". What takes a value apart

@@ -5,11 +5,9 @@ from __future__ import annotations
 import collections
 import enum
 import json
-import math
 import struct
 from typing import Any, NamedTuple
 
-import hypothesis.extra.numpy as npst
 import hypothesis.strategies as st
 import msgpack
 import numpy as np
@@ -17,97 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 
 from ferry import blobs
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal in value and exact type, all the way down; NaN equals NaN, -0.0 differs from 0.0."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, np.ndarray):
-        if a.dtype != b.dtype or a.shape != b.shape:
-            return False
-        if a.dtype == object:
-            return all(map(same, a.flat, b.flat))
-        return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
-    if isinstance(a, np.generic):
-        return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    if isinstance(a, dict):
-        return len(a) == len(b) and all(same(*keys) and same(a[keys[0]], b[keys[1]]) for keys in zip(a, b, strict=True))
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, (set, frozenset)):
-        return len(a) == len(b) and all(any(same(x, y) for y in b) for x in a)
-    if isinstance(a, float):
-        return struct.pack("d", a) == struct.pack("d", b) or (math.isnan(a) and math.isnan(b))
-    if isinstance(a, complex):
-        return same(a.real, b.real) and same(a.imag, b.imag)
-    return bool(a == b)
-
-
-text = st.text(st.characters(exclude_categories=["Cs"]))
-dtypes = st.one_of(
-    npst.boolean_dtypes(),
-    npst.integer_dtypes(endianness="="),
-    npst.unsigned_integer_dtypes(endianness="="),
-    npst.floating_dtypes(endianness="=", sizes=(16, 32, 64)),
-    npst.complex_number_dtypes(endianness="=", sizes=(64, 128)),
-    npst.datetime64_dtypes(endianness="="),
-    npst.timedelta64_dtypes(endianness="="),
-    npst.byte_string_dtypes(min_len=1),
-    npst.unicode_string_dtypes(endianness="=", min_len=1),
-)
-
-
-def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
-    if dtype.kind == "U":
-        return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=dtype.itemsize // 4)
-    return npst.from_dtype(dtype)
-
-
-plain_arrays = dtypes.flatmap(
-    lambda d: npst.arrays(d, npst.array_shapes(min_dims=0, min_side=0, max_dims=4, max_side=4), elements=elements(d))
-)
-numpy_scalars = dtypes.flatmap(lambda d: npst.arrays(d, (1,), elements=elements(d))).map(lambda a: a[0])
-leaves = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(-(1 << 64) - 2, -(1 << 64) + 2),
-    st.integers((1 << 64) - 2, (1 << 64) + 2),
-    st.floats(),
-    st.complex_numbers(),
-    text,
-    st.binary(),
-    numpy_scalars,
-)
-keys = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), text, st.binary()),
-    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
-    max_leaves=4,
-)
-
-
-def object_array(items: list[Any]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(items), object)
-    for i, item in enumerate(items):
-        array[i] = item
-    return array
-
-
-values = st.recursive(
-    leaves | plain_arrays,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.lists(inner, max_size=4).map(object_array),
-        st.lists(inner, min_size=4, max_size=4).map(lambda items: object_array(items).reshape(2, 1, 2)),
-        inner.map(lambda item: object_array([item]).reshape(())),
-        st.dictionaries(keys, inner, max_size=4),
-        st.sets(keys, max_size=4),
-        st.frozensets(keys, max_size=4),
-    ),
-    max_leaves=12,
-)
+from same import same
+from values_to_try import object_array, plain_arrays, text, values
 
 
 @given(values)
@@ -508,7 +417,7 @@ def test_formats_are_chosen_by_number() -> None:
         blobs.encode(value, blobs.TEXT)
     with pytest.raises(ValueError, match="not a valid blob: "):
         blobs.decode(b"\xff", blobs.TEXT)
-    for format in (0, 4):
+    for format in (0, 5):
         with pytest.raises(ValueError, match=f"unknown blob format {format}"):
             blobs.encode(value, format)
         with pytest.raises(ValueError, match=f"unknown blob format {format}"):

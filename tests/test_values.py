@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import ferry
 import spaces_to_try
 from conftest import PATIENCE, Connect
 from same import assert_same
+from values_to_try import random_text, random_value
 
 
 class Echo(gymnasium.Env[Any, Any]):
@@ -32,7 +34,11 @@ class Echo(gymnasium.Env[Any, Any]):
         return self._first, {"options": options}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return action, 0.0, False, False, {"echo": True}
+        info = {"big": bytes(100_000_000)} if type(action) is np.int64 and action == 1 else {"echo": True}
+        return action, 0.0, False, False, info
+
+    def make(self, size_bytes: int) -> bytes:
+        return bytes(size_bytes)
 
 
 @contextmanager
@@ -66,6 +72,28 @@ def test_samples_of_any_space_go_there_and_back(space: gymnasium.Space[Any], see
         assert_same(env.reset()[0], samples[0])
         for sample in samples:
             assert_same(env.step(sample)[0], sample)
+
+
+def test_options_and_infos_go_there_and_back() -> None:
+    """Ten thousand of them: what comes back in the info went there as an option."""
+    chance = random.Random(1)
+    with echoing(spaces.Discrete(2)) as env:
+        for _ in range(10_000):
+            options = {random_text(chance): random_value(chance) for _ in range(chance.randrange(4))}
+            assert_same(env.reset(options=options)[1], {"options": options})
+
+
+def test_large_options_and_infos_arrive_and_larger_ones_are_refused() -> None:
+    with echoing(spaces.Discrete(2)) as env:
+        option = np.arange(50_000_000, dtype=np.uint8)
+        assert_same(env.reset(options={"x": option})[1]["options"]["x"], option)
+        assert_same(env.call("make", 100_000_000), bytes(100_000_000))
+        assert len(env.step(1)[4]["big"]) == 100_000_000
+        with pytest.raises(ferry.FerryError, match=r"a blob of 300000[0-9]* bytes: at most 268435456 can travel"):
+            env.reset(options={"x": bytes(300_000_000)})
+        with pytest.raises(ferry.BackendError, match=r"a blob of 300000[0-9]* bytes: at most 268435456 can travel"):
+            env.call("make", 300_000_000)
+        assert env.reset()[1] == {"options": None}
 
 
 SENTENCES = spaces.Text(100_000, min_length=0, charset="abc \u00e9\u4e16")
