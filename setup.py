@@ -1,4 +1,4 @@
-"""Builds the compiled module from the C library and its Cython face; everything else is in pyproject.toml."""
+"""Builds the compiled module, the C library and the C pole; everything else is in pyproject.toml."""
 
 import os
 import re
@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 HEADER = Path("include/libferry.h")
 C_FILES = sorted(str(path) for folder in ("include", "csrc") for path in Path(folder).glob("*.[ch]"))
+
+FLAGS = ["-O2", "-fvisibility=hidden"]
+if os.environ.get("FERRY_WERROR") == "1":  # never by default: the next compiler's warnings must not break installations
+    FLAGS += ["-Wall", "-Wextra", "-Werror"]
+NO_SYMBOLS = ["-g0"]  # Python's own flags ask for debugging information; in a wheel it would be most of the bytes
+STRIP = ["-Wl,-s"]
 
 
 def version() -> str:
@@ -18,15 +25,46 @@ def version() -> str:
     return ".".join(numbers[part] for part in ("MAJOR", "MINOR", "PATCH"))
 
 
+class BuildAll(build_ext):  # type: ignore[misc]
+    """Builds into the package, beside the module, what a C program needs, and the pole that `ferry demo` plays.
+
+    Not for an installation in place: there the Makefile builds them, in the folder build, and symbols are kept.
+    """
+
+    def run(self) -> None:
+        """Builds."""
+        if self.inplace:
+            super().run()
+            return
+        for extension in self.extensions:
+            extension.extra_compile_args += NO_SYMBOLS
+            extension.extra_link_args += STRIP
+        super().run()
+        self._build_c(Path(self.build_lib) / "ferry")
+
+    def _build_c(self, package: Path) -> None:
+        cc = self.compiler
+        options = {"include_dirs": ["include"], "extra_postargs": FLAGS + NO_SYMBOLS}
+        library = cc.compile(["csrc/libferry.c"], f"{self.build_temp}/library", **options)
+        pole = cc.compile(["examples/c/pole.c"], f"{self.build_temp}/examples", **options)
+        folder = str(package / "lib")
+        cc.create_static_lib(library, "ferry", folder)
+        soname = f"-Wl,-soname,{cc.library_filename('ferry', 'shared')}"
+        cc.link_shared_lib(library, "ferry", folder, extra_postargs=[soname, *STRIP])
+        cc.link_executable(pole + library, "pole", str(package / "examples"), libraries=["m"], extra_postargs=STRIP)
+
+
 core = Extension(
     "ferry._core",
     sources=["ferry/_core.pyx", "csrc/libferry.c"],
     depends=C_FILES,
     include_dirs=["include", "csrc", np.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    extra_compile_args=["-O2", "-fvisibility=hidden"],
+    extra_compile_args=[*FLAGS],
 )
-if os.environ.get("FERRY_WERROR") == "1":  # never by default: the next compiler's warnings must not break installations
-    core.extra_compile_args += ["-Wall", "-Wextra", "-Werror"]
 
-setup(version=version(), ext_modules=cythonize([core], build_dir="build/cython", language_level=3))  # type: ignore[no-untyped-call]
+setup(
+    version=version(),
+    ext_modules=cythonize([core], build_dir="build/cython", language_level=3),  # type: ignore[no-untyped-call]
+    cmdclass={"build_ext": BuildAll},
+)
