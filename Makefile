@@ -39,7 +39,7 @@ help:
 
 .PHONY: demo
 demo: prerequisites
-	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo examples WERROR=
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo library examples WERROR=
 	@$(PY) -m ferry demo
 
 .PHONY: test test-c

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import gymnasium
 
 import ferry
+from ferry import paths
 from ferry.backend import make
 from ferry.errors import FerryError
 
@@ -29,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     options.rest = rest
+    if options.cflags or options.libs:
+        if options.run or rest:
+            parser.error("--cflags and --libs stand alone")
+        options.run = _flags
+    elif not options.run:
+        parser.error("the following arguments are required: COMMAND")
     if rest and options.run is not _demo:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -45,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="ferry", description="The Gymnasium API across a process boundary, through shared memory."
     )
     parser.add_argument("--version", action="version", version=f"ferry {ferry.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--cflags", action="store_true", help="print what a C compiler needs to find libferry.h")
+    parser.add_argument(
+        "--libs", action="store_true", help="print what it needs to link libferry: cc pole.c $(ferry --cflags --libs)"
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve a Gymnasium environment until Ctrl-C")
     serve.add_argument(
@@ -79,9 +92,24 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ferry import demo  # brings rich along, which nothing else here needs
+    from ferry import demo  # nothing else here needs it
 
     return demo.run(options.rest)
+
+
+def _flags(options: argparse.Namespace) -> int:
+    flags = []
+    try:
+        if options.cflags:
+            flags.append(f"-I{paths.include()}")
+        if options.libs:
+            folder = paths.library()
+            flags += [f"-L{folder}", "-lferry", f"-Wl,-rpath,{folder}", "-lm"]
+    except FileNotFoundError as error:
+        print(f"ferry: {error}", file=sys.stderr)
+        return 1
+    print(shlex.join(flags))
+    return 0
 
 
 def _json_object(text: str) -> dict[str, Any]:

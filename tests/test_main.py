@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -12,7 +16,10 @@ import pytest
 
 import ferry
 from conftest import PATIENCE, Start, newest
+from ferry import paths
 from ferry.__main__ import main
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +72,8 @@ def test_the_process_environment_has_the_last_word_on_the_address(start: Start) 
         (["serve", "CartPole-v1", "--kwargs", "{"], "not JSON"),
         (["serve", "CartPole-v1", "--kwargs", "[1]"], "an object is wanted"),
         (["fly"], "invalid choice"),
+        (["--libs", "serve", "CartPole-v1"], "stand alone"),
+        (["--cflags", "--static"], "stand alone"),
     ],
 )
 def test_wrong_usage_is_explained(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:
@@ -101,3 +110,30 @@ def test_the_demo_has_a_command_line_of_its_own(capsys: pytest.CaptureFixture[st
         main(["demo", "--help"])
     assert caught.value.code == 0
     assert "ferry demo" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="install a C compiler")
+def test_the_flags_are_enough_to_build_and_run_a_c_program_anywhere(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "c" / "pole.c", tmp_path)
+    command = f"cc pole.c $('{sys.executable}' -m ferry --cflags --libs) -o pole"
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+    with ferry.launch([tmp_path / "pole"]) as env:
+        env.reset(seed=1)
+        assert env.step(1)[1] == 1.0
+
+
+def test_the_flags_are_one_line_in_the_order_that_a_linker_wants(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = []
+    for arguments in (["--cflags"], ["--libs"], ["--libs", "--cflags"]):
+        assert main(arguments) == 0
+        lines.append(capsys.readouterr().out)
+    assert lines[2] == f"{lines[0].strip()} {lines[1]}"
+
+
+def test_the_flags_name_make_build_when_there_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "ferry")
+    assert main(["--libs"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "make build" in line

@@ -1,0 +1,42 @@
+"""Where the parts for C programs are: inside an installed package, or in a checkout of Ferry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["include", "library", "pole"]
+
+PACKAGE = Path(__file__).absolute().parent
+
+
+def include() -> Path:
+    """Returns the folder of libferry.h."""
+    return _existing("include", "include")
+
+
+def library() -> Path:
+    """Returns the folder of libferry.a and libferry.so.
+
+    Raises:
+        FileNotFoundError: They have not been built; the text says what to do.
+    """
+    return _existing("lib/libferry.so", "build/libferry.so").parent
+
+
+def pole() -> Path:
+    """Returns the program compiled from examples/c/pole.c.
+
+    Raises:
+        FileNotFoundError: It has not been built; the text says what to do.
+    """
+    return _existing("examples/pole", "build/examples/pole")
+
+
+def _existing(installed: str, built: str) -> Path:
+    if (PACKAGE / "include").is_dir():  # only an installation has it there
+        path, remedy = PACKAGE / installed, "pip install --force-reinstall ferry-fast"
+    else:
+        path, remedy = PACKAGE.parent / built, f"make build, in {PACKAGE.parent}"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}; run: {remedy}")
+    return path
