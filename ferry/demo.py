@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ferry
+from ferry import paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +32,7 @@ TRAINING_LIMIT_S = 20.0
 NUM_BLOCKS = 100
 """Blocks of steps timed on each side, in turns; the medians are compared."""
 BLOCK_STEPS = 1000
+DRAWS_WITH = 'not drawn; pip install "ferry-fast[demo]" brings what draws it, and a bar while it learns'
 
 
 class CrossEntropy:
@@ -149,40 +153,42 @@ def save_curve(returns: Sequence[float], path: Path) -> None:
     figure.savefig(path, format="png")  # without pyplot it needs no display
 
 
-def find_pole() -> Path:
-    """Returns the compiled examples/c/pole.c: of this checkout, else beside the package.
-
-    Raises:
-        FileNotFoundError: There is none; the text says what to do.
-    """
-    package = Path(__file__).resolve().parent
-    places = [package.parent / "build" / "examples" / "pole", package / "pole"]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f"no compiled pole at {places[0]} or {places[1]}; run `make build` in a checkout of Ferry")
-
-
-def _train(env: gym.Env[Any, Any], seed: int, console: Console) -> tuple[list[float], float]:
-    """Learns with live progress; returns the returns and the seconds it took."""
+@contextlib.contextmanager
+def _progress(console: Console | None) -> Iterator[Callable[[float], None]]:
+    """Shows how far the mean return has come; the value is a function that is told it."""
+    if console is None:
+        yield lambda mean: None
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("learning"), BarColumn(), TextColumn("mean return {task.completed:.0f}"), TimeElapsedColumn())
-    per_generation = 2 * CrossEntropy.POPULATION
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("learning", total=500)
+        yield lambda mean: bars.update(task, completed=mean)
+
+
+def _train(
+    env: gym.Env[Any, Any], seed: int, console: Console | None, say: Callable[[str], None]
+) -> tuple[list[float], float]:
+    """Learns with live progress; returns the returns and the seconds it took."""
+    per_generation = 2 * CrossEntropy.POPULATION
+    with _progress(console) as show:
 
         def report(returns: list[float]) -> None:
-            bars.update(task, completed=last_mean(returns))
+            show(last_mean(returns))
             generation, rest = divmod(len(returns), per_generation)
             if rest == 0:
                 mean = statistics.fmean(returns[-per_generation:])
-                console.out(f"generation {generation:2}   mean return {mean:5.1f}", highlight=False)
+                say(f"generation {generation:2}   mean return {mean:5.1f}")
 
         begin = time.perf_counter()
         returns = learn(env, seed, report)
         seconds = time.perf_counter() - begin
     return returns, seconds
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def run(argv: Sequence[str]) -> int:
@@ -208,19 +214,21 @@ def run(argv: Sequence[str]) -> int:
         help="PNG picture of the learning curve (default: %(default)s)",
     )
     options = parser.parse_args(argv)
-    missing = [name for name in ("rich", "matplotlib") if importlib.util.find_spec(name) is None]
-    if missing:
-        print(f'ferry demo: needs {" and ".join(missing)}; run: pip install "ferry-fast[demo]"', file=sys.stderr)
-        return 1
-    from rich.console import Console
+    console: Console | None = None
+    say: Callable[[str], None] = print
+    if _is_installed("rich"):
+        from rich.console import Console
 
-    console = Console()
+        console = Console()
+        say = functools.partial(console.out, highlight=False)
     try:
-        with ferry.launch([str(find_pole())]) as env:
-            returns, seconds = _train(env, options.seed, console)
-            with console.status("measuring"), gym.make("CartPole-v1") as cartpole:
+        with ferry.launch([paths.pole()]) as env:
+            returns, seconds = _train(env, options.seed, console, say)
+            measuring = console.status("measuring") if console else contextlib.nullcontext()
+            with measuring, gym.make("CartPole-v1") as cartpole:
                 mine, others = compare_rates(env, cartpole, options.seed)
-        save_curve(returns, options.output)
+        if draws := _is_installed("matplotlib"):
+            save_curve(returns, options.output)
     except (ferry.FerryError, OSError) as error:
         print(f"ferry demo: {error}", file=sys.stderr)
         return 1
@@ -232,9 +240,9 @@ def run(argv: Sequence[str]) -> int:
         f"through Ferry   {mine:,.0f} steps a second, environment in another process",
         f"in process      {others:,.0f} steps a second, Gymnasium's CartPole-v1",
         f"ratio           {mine / others:.1f}",
-        f"learning curve  {options.output}",
+        f"learning curve  {options.output if draws else DRAWS_WITH}",
     ):
-        console.out(line, highlight=False)
+        say(line)
     failures = []
     if mean < SOLVED:
         failures.append(f"the mean return is below {SOLVED:g}")

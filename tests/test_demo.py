@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ferry
-from ferry import demo
+from ferry import demo, paths
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
@@ -39,21 +39,27 @@ def test_demo_fails_when_the_pole_was_not_balanced(
     assert "more than 0 s" in error
 
 
-@pytest.mark.parametrize("name", ["rich", "matplotlib"])
-def test_demo_names_the_extra_that_brings_what_is_missing(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("names", [["rich"], ["matplotlib"], ["rich", "matplotlib"]])
+def test_demo_does_without_its_extra_and_names_it_where_nothing_is_drawn(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, name, None)
-    assert demo.run([]) == 1
-    error = capsys.readouterr().err
-    assert name in error
-    assert 'pip install "ferry-fast[demo]"' in error
+    monkeypatch.setattr(demo, "TRAINING_LIMIT_S", 0.0)
+    monkeypatch.setattr(demo, "NUM_BLOCKS", 1)
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+    picture = tmp_path / "curve.png"
+    demo.run(["--output", str(picture)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("generation  1")
+    undrawn = "matplotlib" in names
+    assert ('pip install "ferry-fast[demo]"' in lines[-1]) == undrawn
+    assert picture.exists() != undrawn
 
 
 def test_demo_names_make_build_when_there_is_no_pole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "__file__", str(tmp_path / "ferry" / "demo.py"))
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "ferry")
     assert demo.run([]) == 1
     assert "make build" in capsys.readouterr().err
 
@@ -83,7 +89,7 @@ def test_cross_entropy_finds_the_top_of_a_hill() -> None:
 
 
 def test_learning_repeats_itself_from_a_seed() -> None:
-    with ferry.launch([demo.find_pole()]) as env:
+    with ferry.launch([paths.pole()]) as env:
         runs = [demo.learn(env, seed, lambda returns: None) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
