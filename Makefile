@@ -35,6 +35,7 @@ help:
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
+	@echo 'make wheel   sdist and wheel, in dist'
 	@echo 'make clean   remove build, caches and .venv'
 
 .PHONY: demo
@@ -91,6 +92,11 @@ san: prerequisites
 .PHONY: build
 build: prerequisites
 	@$(PARALLEL) $(VENV)/.package library examples benches
+
+.PHONY: wheel
+wheel: prerequisites $(VENV)/.extra-dev
+	rm -rf dist
+	$(PY) -m build
 
 .PHONY: clean
 clean:
