@@ -56,7 +56,9 @@ int ferry__address_parse(const char *text, int serve, ferry__address *out, ferry
         }
         return ferry__fail(why, FERRY_EINVAL, "'%s' is not a valid address: an inherited descriptor is written fd:N, without a role", text);
     }
-    if (strlen(where) >= sizeof out->text) return ferry__fail(why, FERRY_EINVAL, "the address '%.60s...' is too long", text);
+    if (strlen(where) >= sizeof out->text)
+        return ferry__fail(why, FERRY_EINVAL, "the address '%.60s...' is too long; a name has %d characters at most, a path 107 bytes",
+                           text, FERRY__MAX_NAME);
     strcpy(out->text, where);
     mark = explicit_connect ? strrchr(out->text, '#') : NULL;
     if (mark != NULL) {

@@ -326,7 +326,8 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
     int lock = -1, fd = -1;
     out->os = FERRY__NO_OS;
     if (ferry__address_of(path, &address) != 0)
-        return ferry__fail(why, FERRY_EADDRESS, "the path '%s' is longer than a socket's may be (107 bytes)", path);
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the path '%s' is longer than a socket's may be (107 bytes); choose a shorter one, or a name", path);
     strcpy(out->path, path);
     lock = ferry__lock_directory(path);
     if (lock < 0) return ferry__fail(why, FERRY_EADDRESS, "could not lock the directory of '%s': %s", path, strerror(errno));

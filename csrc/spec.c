@@ -557,14 +557,17 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     if (desc->num_rows > 1)
         return ferry__fail(why, FERRY_EUNSUPPORTED, "an environment of %u rows is not supported by this build; set num_rows to 1",
                            desc->num_rows);
-    if (desc->num_fields > FERRY__MAX_FIELDS || (desc->num_fields > 0 && desc->fields == NULL))
-        return ferry__fail(why, FERRY_ESPEC, "%u fields; at most %d are possible", desc->num_fields, FERRY__MAX_FIELDS);
+    if (desc->num_fields > FERRY__MAX_FIELDS)
+        return ferry__fail(why, FERRY_ESPEC, "the environment has %u fields; at most %d are possible", desc->num_fields, FERRY__MAX_FIELDS);
+    if (desc->num_fields > 0 && desc->fields == NULL)
+        return ferry__fail(why, FERRY_ESPEC, "num_fields is %u, and fields is NULL; point it at the field table", desc->num_fields);
     if (strlen(name) > FERRY__MAX_PATH)
         return ferry__fail(why, FERRY_ESPEC, "the environment's name is longer than %d bytes", FERRY__MAX_PATH);
-    if (desc->about.format != FERRY_NONE &&
-        (desc->about.size_bytes > FERRY__MAX_ABOUT || (desc->about.data == NULL && desc->about.size_bytes > 0)))
+    if (desc->about.format != FERRY_NONE && desc->about.size_bytes > FERRY__MAX_ABOUT)
         return ferry__fail(why, FERRY_ESPEC, "about has %llu bytes; at most %d are possible", (unsigned long long)desc->about.size_bytes,
                            FERRY__MAX_ABOUT);
+    if (desc->about.format != FERRY_NONE && desc->about.data == NULL && desc->about.size_bytes > 0)
+        return ferry__fail(why, FERRY_ESPEC, "about.data is NULL; point it at the map, or set about.format to FERRY_NONE");
     if (desc->blob_format > FERRY_MSGPACK) return ferry__fail(why, FERRY_ESPEC, "blob_format may be FERRY_JSON or FERRY_MSGPACK");
     if (desc->blob_bytes > FERRY_MAX_BLOB) return ferry__fail(why, FERRY_ETOOBIG, "blob_bytes is more than FERRY_MAX_BLOB");
     memcpy(header->magic, FERRY__REGION_MAGIC, 8);

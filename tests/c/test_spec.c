@@ -93,6 +93,11 @@ static void test_nonsense_is_refused(void) {
     CHECK(ferry_env_open(&desc, &env, &why) == FERRY_EUNSUPPORTED);
     desc.num_rows = 0, desc.num_fields = 3;
     CHECK(ferry_env_open(&desc, &env, NULL) == FERRY_ESPEC);
+    CHECK(ferry_env_open(&desc, &env, &why) == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "fields is NULL");
+    desc.fields = pair, desc.about.format = FERRY_JSON, desc.about.size_bytes = 2;
+    CHECK(ferry_env_open(&desc, &env, &why) == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "about.data is NULL");
 }
 
 static void test_the_agent_sees_what_the_environment_said(void) {
