@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ class Message(NamedTuple):
     place: str
 
 
-def messages() -> list[Message]:
+@cache
+def messages() -> tuple[Message, ...]:
     """Every text of the code once; those without a word of their own, such as "%s", are left out."""
     readers = {".c": c_texts, ".py": python_texts, ".pyx": cython_texts, ".pxi": cython_texts}
     found: dict[str, Message] = {}
@@ -46,7 +48,7 @@ def messages() -> list[Message]:
             for text, line in readers[path.suffix](path.read_text(encoding="utf-8")):
                 if re.search(r"[a-z]{2}", text):
                     found.setdefault(text, Message(text, f"{path.relative_to(ROOT)}:{line}"))
-    return list(found.values())
+    return tuple(found.values())
 
 
 # ---- C ---------------------------------------------------------------------------------------------------------------
