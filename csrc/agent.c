@@ -68,6 +68,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->request = agent->turns.turn[0];
     agent->request.seed = &agent->seed;
     agent->out->num_rows = 1;
+    agent->channel.line->pid = ferry__platform_pid();
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
     return 0;

@@ -101,6 +101,8 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
     ferry__region_seal(env->region);
+    env->channel.line->pid = env->spec.header.env_pid;
+    ferry__platform_show(&env->channel.listener, env->region->memory);
     env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
     ferry__env_begin_answer(env, 1);
 }
@@ -304,6 +306,7 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     int reason = env->channel.lost;
     env->abandoned = env->holding, env->holding = 0;
     ferry__outbox_clear(&env->outbox);
+    ferry__platform_show(&env->channel.listener, FERRY__NO_OS);
     ferry__channel_hang_up(&env->channel);
     memset(&env->left, 0, sizeof env->left);
     env->left.struct_size = sizeof env->left, env->left.kind = FERRY_LEFT, env->left.reason = reason;

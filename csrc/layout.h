@@ -157,7 +157,7 @@ typedef struct ferry__line {
     uint64_t big_blobs; /* blobs that went by descriptor */
     uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
     uint32_t processor; /* where its owner waited last, counted from 1; 0: unknown */
-    uint32_t reserved0;
+    uint32_t pid;       /* the owner */
     uint64_t reserved[11];
 } ferry__line;
 

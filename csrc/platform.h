@@ -81,6 +81,8 @@ typedef struct ferry__listener {
 FERRY__LOCAL int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *why);
 /* owner: gives the path up, unless it is no longer ours; else (a forked child) only closes. */
 FERRY__LOCAL void ferry__platform_unlisten(ferry__listener *listener, int owner);
+/* Lets other processes of this user find and read the memory (which must be sealed) beside the path; FERRY__NO_OS ends it. */
+FERRY__LOCAL void ferry__platform_show(const ferry__listener *listener, ferry__os memory);
 /* 1 and a stream, 0 nobody there, negative: see why. */
 FERRY__LOCAL int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why);
 FERRY__LOCAL int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why);

@@ -295,6 +295,19 @@ static int ferry__lock_directory(const char *path) {
     return -1;
 }
 
+/* The link beside a socket: no name begins with a dot. */
+static int ferry__shown_path(const char *path, char *out, size_t out_bytes) {
+    const char *base = strrchr(path, '/') + 1;
+    return snprintf(out, out_bytes, "%.*s.%s.map", (int)(base - path), path, base) < (int)out_bytes ? 0 : -1;
+}
+
+/* Removes a name and what lies beside it. */
+static void ferry__remove_name(const char *path) {
+    char link[512];
+    unlink(path);
+    if (ferry__shown_path(path, link, sizeof link) == 0) unlink(link);
+}
+
 void ferry__platform_each_name(const char *directory, int (*is_name)(const char *), void (*each)(void *user, const char *name),
                                void *user) {
     DIR *entries = opendir(directory);
@@ -312,7 +325,7 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
         if (fd != -ECONNREFUSED || (lock = ferry__lock_directory(path)) < 0) continue;
         fd = ferry__dial(path); /* again, now that nobody can take the name meanwhile */
         if (fd >= 0) close(fd);
-        if (fd == -ECONNREFUSED) unlink(path);
+        if (fd == -ECONNREFUSED) ferry__remove_name(path);
         close(lock);
     }
     closedir(entries);
@@ -350,7 +363,7 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
             ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be taken: %s", path, strerror(-holder));
             goto fail;
         }
-        unlink(path);
+        ferry__remove_name(path);
     }
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The mode of an unbound socket becomes that of its path. */
@@ -377,11 +390,20 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
     if (owner && (lock = ferry__lock_directory(listener->path)) >= 0) {
         if (lstat(listener->path, &info) == 0 && (uint64_t)info.st_dev == listener->identity[0] &&
             (uint64_t)info.st_ino == listener->identity[1])
-            unlink(listener->path);
+            ferry__remove_name(listener->path);
         close(lock);
     }
     close((int)listener->os);
     listener->os = FERRY__NO_OS;
+}
+
+void ferry__platform_show(const ferry__listener *listener, ferry__os memory) {
+    char link[512], target[64];
+    if (listener->os == FERRY__NO_OS || ferry__shown_path(listener->path, link, sizeof link) != 0) return;
+    unlink(link);
+    snprintf(target, sizeof target, "/proc/%ld/fd/%ld", (long)getpid(), (long)memory);
+    /* Should it fail, the channel works all the same; it cannot be looked at. */
+    if (memory != FERRY__NO_OS && symlink(target, link) != 0) return;
 }
 
 int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why) {

@@ -63,11 +63,7 @@ int ferry__region_protect(ferry__region *region, uint64_t bytes, ferry_why *why)
     return bytes > 0 ? ferry__platform_memory_protect(region->base, bytes, why) : 0;
 }
 
-void ferry__region_seal(ferry__region *region) {
-    ferry__platform_memory_seal(region->memory);
-    ferry__platform_close(region->memory);
-    region->memory = FERRY__NO_OS;
-}
+void ferry__region_seal(const ferry__region *region) { ferry__platform_memory_seal(region->memory); }
 
 ferry__region *ferry__region_keep(ferry__region *region) {
     if (region != NULL) ferry__count_up(&region->count);

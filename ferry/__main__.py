@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import importlib
 import json
+import logging
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 
 import ferry
 from ferry import paths
-from ferry.backend import make
+from ferry.backend import make, takes_render_mode
 from ferry.errors import FerryError
 
 __all__ = ["main"]
@@ -74,7 +75,29 @@ def _parser() -> argparse.ArgumentParser:
         default={},
         help='arguments of the environment: \'{"map_name": "8x8"}\'',
     )
+    serve.add_argument(
+        "--wrap",
+        metavar="WRAPPER[=JSON]",
+        type=_wrapper,
+        action="append",
+        default=[],
+        help="a class of gymnasium.wrappers, or module:callable, with its arguments; the first is the innermost: "
+        "--wrap 'TimeLimit={\"max_episode_steps\": 100}' --wrap FlattenObservation",
+    )
+    serve.add_argument("--verbose", action="store_true", help="tell of agents that come and go")
     serve.set_defaults(run=_serve)
+
+    listing = commands.add_parser("ls", help="list the names that are served, and by whom")
+    listing.set_defaults(run=lambda options: _commands().ls(options.json))
+
+    info = commands.add_parser("info", help="tell what is known of an environment: spaces, channel, counters, holder")
+    info.add_argument("address", metavar="NAME", help="a name that ferry ls lists, or the path of a socket")
+    info.set_defaults(run=lambda options: _commands().info(options.address, options.json))
+
+    bench = commands.add_parser("bench", help="measure steps through Ferry, beside Gymnasium's in process (10 s)")
+    bench.set_defaults(run=lambda options: _commands().bench(options.json))
+    for command in (listing, info, bench):
+        command.add_argument("--json", action="store_true", help="for programs")
 
     demo = commands.add_parser(
         "demo", help="let a small policy learn to balance a pole in another process", add_help=False
@@ -85,10 +108,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     address = options.address or re.sub(r"[^A-Za-z0-9._-]", "-", options.env_id)[:40]
-    with ferry.ServerBackend(functools.partial(make, options.env_id, options.kwargs), address) as backend:
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="ferry: %(message)s")
+
+    def made(**drawing: Any) -> gymnasium.Env[Any, Any]:
+        env = make(options.env_id, options.kwargs, **drawing)
+        for wrapper, arguments in options.wrap:
+            env = wrapper(env, **arguments)
+        return env
+
+    creator = made if takes_render_mode(options.env_id) else (lambda: made())
+    with ferry.ServerBackend(creator, address) as backend:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()
+
+
+def _commands() -> Any:
+    from ferry import commands  # nothing else here needs it
+
+    return commands
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -110,6 +149,20 @@ def _flags(options: argparse.Namespace) -> int:
         return 1
     print(shlex.join(flags))
     return 0
+
+
+def _wrapper(text: str) -> tuple[Callable[..., gymnasium.Env[Any, Any]], dict[str, Any]]:
+    name, equals, arguments = text.partition("=")
+    module, colon, attribute = name.rpartition(":")
+    try:
+        found = getattr(importlib.import_module(module if colon else "gymnasium.wrappers"), attribute, None)
+    except ImportError as error:
+        raise argparse.ArgumentTypeError(f"{name!r}: {error}") from None
+    if not callable(found):
+        raise argparse.ArgumentTypeError(
+            f"there is no wrapper {name!r}; see gymnasium.wrappers, or write module:callable"
+        )
+    return found, _json_object(arguments) if equals else {}
 
 
 def _json_object(text: str) -> dict[str, Any]:

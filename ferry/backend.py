@@ -23,7 +23,7 @@ from ferry import _core, blobs, spaces
 from ferry.adapter import with_role
 from ferry.errors import FerryError, PeerGoneError
 
-__all__ = ["Backend", "make"]
+__all__ = ["Backend", "make", "takes_render_mode"]
 
 logger = logging.getLogger("ferry")
 
@@ -316,6 +316,12 @@ def make(
     return env
 
 
+def takes_render_mode(env_id: str) -> bool:
+    """Whether the environment that an id names can be made for a render mode."""
+    creator = _creator(env_id)
+    return creator is None or _can_draw(creator)
+
+
 def _creator(env_id: str) -> Callable[..., Any] | None:
     """What "module:callable" names; None for an id of Gymnasium's registry."""
     module, colon, name = env_id.partition(":")
@@ -330,8 +336,7 @@ def _maker(
 ) -> Callable[[str | None], gymnasium.Env[Any, Any]] | None:
     """What makes the environment for a render mode, if anything can."""
     if isinstance(env, str):
-        creator = _creator(env)
-        return (lambda mode: make(env, render_mode=mode)) if creator is None or _can_draw(creator) else None
+        return (lambda mode: make(env, render_mode=mode)) if takes_render_mode(env) else None
     if isinstance(env, gymnasium.Env) or not callable(env) or not _can_draw(env):
         return None
     return lambda mode: _made(lambda: env(render_mode=mode))

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
 import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import ferry
 from ferry import paths
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Weights = npt.NDArray[np.float32]
 
@@ -153,33 +150,19 @@ def save_curve(returns: Sequence[float], path: Path) -> None:
     figure.savefig(path, format="png")  # without pyplot it needs no display
 
 
-@contextlib.contextmanager
-def _progress(console: Console | None) -> Iterator[Callable[[float], None]]:
-    """Shows how far the mean return has come; the value is a function that is told it."""
-    if console is None:
-        yield lambda mean: None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+def _train(env: gym.Env[Any, Any], seed: int, console: Console) -> tuple[list[float], float]:
+    """Learns with live progress; returns the returns and the seconds it took."""
+    per_generation = 2 * CrossEntropy.POPULATION
     columns = (TextColumn("learning"), BarColumn(), TextColumn("mean return {task.completed:.0f}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("learning", total=500)
-        yield lambda mean: bars.update(task, completed=mean)
-
-
-def _train(
-    env: gym.Env[Any, Any], seed: int, console: Console | None, say: Callable[[str], None]
-) -> tuple[list[float], float]:
-    """Learns with live progress; returns the returns and the seconds it took."""
-    per_generation = 2 * CrossEntropy.POPULATION
-    with _progress(console) as show:
 
         def report(returns: list[float]) -> None:
-            show(last_mean(returns))
+            bars.update(task, completed=last_mean(returns))
             generation, rest = divmod(len(returns), per_generation)
             if rest == 0:
                 mean = statistics.fmean(returns[-per_generation:])
-                say(f"generation {generation:2}   mean return {mean:5.1f}")
+                console.out(f"generation {generation:2}   mean return {mean:5.1f}", highlight=False)
 
         begin = time.perf_counter()
         returns = learn(env, seed, report)
@@ -214,18 +197,11 @@ def run(argv: Sequence[str]) -> int:
         help="PNG picture of the learning curve (default: %(default)s)",
     )
     options = parser.parse_args(argv)
-    console: Console | None = None
-    say: Callable[[str], None] = print
-    if _is_installed("rich"):
-        from rich.console import Console
-
-        console = Console()
-        say = functools.partial(console.out, highlight=False)
+    console = Console()
     try:
         with ferry.launch([paths.pole()]) as env:
-            returns, seconds = _train(env, options.seed, console, say)
-            measuring = console.status("measuring") if console else contextlib.nullcontext()
-            with measuring, gym.make("CartPole-v1") as cartpole:
+            returns, seconds = _train(env, options.seed, console)
+            with console.status("measuring"), gym.make("CartPole-v1") as cartpole:
                 mine, others = compare_rates(env, cartpole, options.seed)
         if draws := _is_installed("matplotlib"):
             save_curve(returns, options.output)
@@ -242,7 +218,7 @@ def run(argv: Sequence[str]) -> int:
         f"ratio           {mine / others:.1f}",
         f"learning curve  {options.output if draws else DRAWS_WITH}",
     ):
-        say(line)
+        console.out(line, highlight=False)
     failures = []
     if mean < SOLVED:
         failures.append(f"the mean return is below {SOLVED:g}")

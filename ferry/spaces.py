@@ -29,7 +29,19 @@ from ferry._core import Field
 from ferry.descriptions import Codec, Description, register
 from ferry.errors import ProtocolError
 
-__all__ = ["Descriptions", "Template", "codecs", "compose", "describe", "differences", "fields", "register", "template"]
+__all__ = [
+    "Descriptions",
+    "Template",
+    "codecs",
+    "compose",
+    "describe",
+    "differences",
+    "fields",
+    "kind_name",
+    "register",
+    "role_name",
+    "template",
+]
 
 Space: TypeAlias = gymnasium.Space[Any]
 Template: TypeAlias = "int | dict[str, Template] | tuple[Template, ...]"
@@ -375,6 +387,17 @@ def differences(before: Sequence[Field], after: Sequence[Field]) -> list[str]:
     return lines
 
 
+def role_name(field: Field) -> str:
+    """Which role it has: "observation", "action" or "info"."""
+    return _ROLES.get(field.role, "?")
+
+
+def kind_name(field: Field) -> str:
+    """What the field stands for: "Box", "Sequence of Discrete"."""
+    kind = _KINDS.get(field.kind, "?")
+    return f"Sequence of {kind}" if field.capacity and field.kind != _core.STRING else kind
+
+
 def _told(field: Field) -> str:
     values = f"{field.start} to {field.start + field.n - 1}" if field.kind == _core.DISCRETE else f"shape {field.shape}"
     if field.low_each is not None:
@@ -385,6 +408,5 @@ def _told(field: Field) -> str:
         bounds = f"bounds {field.low:g} to {field.high:g}"
     if field.kind in (_core.STRING, _core.OTHER):
         return f"{_ROLES[field.role]} {field.path!r}: {_KINDS[field.kind]}"
-    kind = f"Sequence of {_KINDS[field.kind]}" if field.capacity else _KINDS[field.kind]
-    text = f"{_ROLES[field.role]} {field.path!r}: {kind} of {_core.DTYPES[field.dtype]}, {values}"
+    text = f"{_ROLES[field.role]} {field.path!r}: {kind_name(field)} of {_core.DTYPES[field.dtype]}, {values}"
     return text if field.kind != _core.BOX else f"{text}, {bounds}"

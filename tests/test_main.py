@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,9 @@ import numpy as np
 import pytest
 
 import ferry
-from conftest import PATIENCE, Start, newest
-from ferry import paths
+import sample_envs
+from conftest import PATIENCE, Serve, Start, newest, wait_until
+from ferry import paths, survey
 from ferry.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,3 +142,141 @@ def test_the_flags_name_make_build_when_there_is_no_library(
     assert main(["--libs"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "make build" in line
+
+
+# ---- Looking from outside ----
+
+
+def test_wrappers_are_put_around_what_is_served(start: Start) -> None:
+    wrap = ["--wrap", 'TimeLimit={"max_episode_steps": 3}', "--wrap", "gymnasium.wrappers:FlattenObservation"]
+    start("-m", "ferry", "serve", newest("FrozenLake"), "--address", "test", *wrap)
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        assert env.observation_space == gymnasium.spaces.Box(0, 1, (16,), np.int64)
+        env.reset(seed=1)
+        assert [env.step(0)[3] for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "text"),
+    [("NoSuch", "there is no wrapper 'NoSuch'"), ("no_such:x", "no_such"), ("TimeLimit={", "not JSON")],
+)
+def test_a_wrapper_that_is_none_is_explained(capsys: pytest.CaptureFixture[str], wrapper: str, text: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "CartPole-v1", "--wrap", wrapper])
+    assert text in capsys.readouterr().err
+
+
+def test_ls_and_info_tell_what_a_free_environment_is(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    backend = serve("sample_envs:Wordy")
+    ferry.ClientEnv("test", timeout=PATIENCE).close()
+    (row,) = rows_of("ls", capsys)
+    assert (row["name"], row["state"], row["side"], row["pid"]) == ("test", "free", "environment", backend.process.pid)
+    assert "sample_envs:Wordy" in row["command"]
+    told = rows_of("info test", capsys)
+    space = sample_envs.Wordy.observation_space
+    assert told["observation_space"] == str(space)
+    assert {(field["path"], field["kind"], field["capacity"]) for field in told["fields"]} >= {
+        ("words", "Text", 1024),
+        ("list", "Sequence of Box", 64),
+        ("graph", "space in blobs", None),
+        ("say", "Text", 50),
+    }
+    assert "turns" not in told
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        env.reset()
+
+
+def test_info_tells_who_holds_it_and_what_was_counted(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve("sample_envs:Wordy")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        env.reset(seed=1)
+        env.step({"say": "x" * 50, "pick": (1,) * 10_000, "choose": (0, 1)})
+        (row,) = rows_of("ls", capsys)
+        assert (row["state"], row["side"]) == ("held", "environment")
+        told = rows_of("info test", capsys)
+        assert f"held by the agent with pid {os.getpid()}" in told["says"]
+        assert (told["turns"], told["resets"], told["turn_is_with"]) == (2, 1, "agent")
+        assert told["agent"]["pid"] == os.getpid()
+        assert told["agent"]["big_blobs"] == 1, "ten thousand picks do not fit into shared memory"
+        assert main(["info", "test"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("agent") and "1 blobs beyond the capacity" in line for line in lines)
+        env.step({"say": "x", "pick": (), "choose": (0, 1)})
+
+
+def test_looking_finds_an_agent_that_waits(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    process = start("-c", "import ferry; ferry.ServerEnv('test', timeout=20)")
+    wait_until(lambda: bool(rows_of("ls", capsys)))
+    (row,) = rows_of("ls", capsys)
+    assert (row["side"], row["state"], row["pid"]) == ("agent", "free", process.pid)
+    assert rows_of("info test", capsys)["listens"] == "agent"
+
+
+def test_ls_removes_dead_names(serve: Serve, runtime_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backend = serve("CartPole-v1")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        env.reset()
+        assert (runtime_dir / ".test.map").is_symlink()
+        backend.kill()
+        assert rows_of("ls", capsys) == []
+    assert list(runtime_dir.iterdir()) == []
+
+
+def test_a_closed_channel_shows_nothing(serve: Serve, runtime_dir: Path) -> None:
+    serve("CartPole-v1")
+    ferry.ClientEnv("test", timeout=PATIENCE).close()
+    wait_until(lambda: not (runtime_dir / ".test.map").is_symlink())
+
+
+def test_no_such_name_is_one_line_with_those_there_are(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve("CartPole-v1")
+    ferry.ClientEnv("test", timeout=PATIENCE).close()
+    assert main(["info", "tset"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nobody has the name 'tset'" in line
+    assert "names there: 'test'" in line
+
+
+def test_a_scribbled_region_is_a_clear_error(
+    runtime_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = bytearray(region_of(runtime_dir))
+    chance = random.Random(1)
+    for _ in range(300):
+        bad = bytearray(good)
+        for _ in range(chance.randrange(1, 30)):
+            bad[chance.randrange(1500)] = chance.randrange(256)
+        file = tmp_path / "region"
+        file.write_bytes(bad[: chance.choice([len(bad), chance.randrange(1, len(bad))])])
+        link = runtime_dir / ".scribbled.map"
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+        with contextlib.suppress(ferry.ProtocolError):
+            survey.channel(runtime_dir / "scribbled")
+
+
+def region_of(runtime_dir: Path) -> bytes:
+    """A copy of a living channel's region."""
+    backend = ferry.ServerBackend("CartPole-v1", "region")
+    thread = threading.Thread(target=backend.run)
+    thread.start()
+    with ferry.ClientEnv("region", timeout=PATIENCE) as env:
+        env.reset()
+        data = (runtime_dir / ".region.map").read_bytes()
+    backend.close()
+    thread.join(PATIENCE)
+    return data
+
+
+def test_bench_measures_in_brief(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferry.commands._BENCH_STEPS", 50)
+    rows = rows_of("bench", capsys)
+    assert [row["what"] for row in rows] == ["C pole through Ferry", "CartPole-v1 in process"]
+    assert all(row["steps_per_second"] > 0 and row["p99_us"] >= row["p50_us"] > 0 for row in rows)
+
+
+def rows_of(command: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a command says in JSON."""
+    capsys.readouterr()
+    assert main([*command.split(), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)

@@ -1,0 +1,319 @@
+"""Who is there, and what they do: looked at from outside, without taking part.
+
+Names are found in the directories of docs/protocol.md. A visit reads the greeting of whoever listens and goes; a look
+maps the region of a channel for reading. Nobody is disturbed, and all that is read is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import mmap
+import os
+import re
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ferry import _core
+from ferry.errors import AddressError, ProtocolError
+
+__all__ = ["Channel", "Side", "Visit", "channel", "directories", "is_shown", "names", "path_of", "visit"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+# Seconds within which a side that waits for its peer greets a visitor; one that is busy in its own code does not.
+_PATIENCE = 0.25
+
+_FRAME = struct.Struct("=IHHII")
+_HELLO = struct.Struct("=8sIHHQIIiIQI12x")
+_MAGIC, _GREETING, _REFUSAL = 0x59525246, 1, 4
+_SIDES = {1: "environment", 2: "agent"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a visit to a name found.
+
+    Attributes:
+        name: The name, or the path.
+        path: Of the socket.
+        pid: The process that listens.
+        side: "environment" or "agent", whichever listens; "" if it did not greet.
+        version: Of its library: "1.2.3"; "" if it did not greet.
+        state: "free": it waits for a peer; "held": it has one; "busy": it did not greet, being in code of its own.
+        text: What it said in refusal, naming the holder.
+    """
+
+    name: str
+    path: str
+    pid: int
+    side: str = ""
+    version: str = ""
+    state: str = "busy"
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a channel.
+
+    Attributes:
+        pid: Its process.
+        sleeps: How often it slept while it waited.
+        big_blobs: Blobs that did not fit into shared memory, and went by descriptor.
+        asleep: Whether it sleeps now.
+    """
+
+    pid: int
+    sleeps: int
+    big_blobs: int
+    asleep: bool
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel that is in use.
+
+    Attributes:
+        env: The environment's side.
+        agent: The agent's side.
+        turns: Turns so far, steps, resets and calls.
+        episode: Resets so far, over all of the environment's agents.
+        holder: Who has to act: "agent" or "environment".
+        region_bytes: Of shared memory.
+        blob_bytes: Room for a blob there.
+        protocol: Version of it: "1.0".
+        name: What the environment calls itself.
+        fields: Its field table.
+        about: What else it says of itself: (format, bytes) or None.
+    """
+
+    env: Side
+    agent: Side
+    turns: int
+    episode: int
+    holder: str
+    region_bytes: int
+    blob_bytes: int
+    protocol: str
+    name: str
+    fields: tuple[_core.Field, ...]
+    about: tuple[int, bytes] | None
+
+
+def directories() -> list[Path]:
+    """Where names live, best first."""
+    own = os.environ.get("FERRY_RUNTIME_DIR")
+    if own:
+        return [Path(own)]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    found = [Path(runtime) / "ferry"] if runtime else []
+    return [*found, Path(f"/tmp/ferry-{os.getuid()}")]
+
+
+def names() -> list[Path]:
+    """The sockets in these directories that belong to this user, dead ones among them."""
+    found: list[Path] = []
+    for directory in directories():
+        try:
+            entries = sorted(directory.iterdir())
+        except OSError:
+            continue
+        found += [path for path in entries if _NAME.fullmatch(path.name) and _is_own_socket(path)]
+    return found
+
+
+def path_of(address: str) -> Path:
+    """The socket of an address.
+
+    Raises:
+        AddressError: There is none of that name.
+    """
+    if address.startswith("/"):
+        return Path(address)
+    for directory in directories():
+        if _is_own_socket(directory / address):
+            return directory / address
+    live = ", ".join(repr(path.name) for path in names()) or "none"
+    where = ", ".join(map(str, directories()))
+    raise AddressError(f"nobody has the name {address!r}; searched: {where}; names there: {live}")
+
+
+def _is_own_socket(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+
+
+# ---- Visits ----
+
+
+def visit(path: Path) -> Visit | None:
+    """Reads the greeting of whoever listens at a socket; None if nobody does: then the dead name is removed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.settimeout(_PATIENCE)
+        try:
+            stream.connect(str(path))
+        except ConnectionRefusedError:
+            _bury(path)
+            return None
+        except FileNotFoundError:
+            return None
+        except OSError:  # its queue is full of visitors
+            return Visit(path.name, str(path), 0)
+        (pid,) = struct.unpack("=i8x", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        try:
+            kind, payload = _frame(stream)
+        except (OSError, ValueError):
+            return Visit(path.name, str(path), pid)
+    if kind == _GREETING and len(payload) == _HELLO.size and payload.startswith(b"FERRYhi\n"):
+        *_, side, _pid, _index, _autoreset, _most, version = _HELLO.unpack(payload)
+        text = f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}"
+        return Visit(path.name, str(path), pid, _SIDES.get(side, ""), text, "free")
+    if kind == _REFUSAL and len(payload) >= 8:
+        return Visit(path.name, str(path), pid, state="held", text=payload[8:].decode(errors="replace"))
+    return Visit(path.name, str(path), pid)
+
+
+def _bury(path: Path) -> None:
+    """Removes a name whose server died, unless somebody takes it meanwhile."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            try:
+                stream.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+                _shown(path).unlink(missing_ok=True)
+    except OSError:  # it has gone, or is not ours to remove
+        pass
+    finally:
+        os.close(directory)
+
+
+def _frame(stream: socket.socket) -> tuple[int, bytes]:
+    magic, kind, _, size_bytes, _ = _FRAME.unpack(_exactly(stream, _FRAME.size))
+    if magic != _MAGIC or size_bytes > 2048:
+        raise ValueError("not a frame")
+    return kind, _exactly(stream, size_bytes)
+
+
+def _exactly(stream: socket.socket, size_bytes: int) -> bytes:
+    data = b""
+    while len(data) < size_bytes:
+        part = stream.recv(size_bytes - len(data))
+        if not part:
+            raise ValueError("cut short")
+        data += part
+    return data
+
+
+# ---- Looks ----
+
+
+def _shown(path: Path) -> Path:
+    """The link to the region of a channel."""
+    return path.parent / f".{path.name}.map"
+
+
+def is_shown(path: Path) -> bool:
+    """Whether the socket's channel is in use and can be looked at."""
+    return _shown(path).is_symlink()
+
+
+def channel(path: Path) -> Channel | None:
+    """What the region of the channel at a socket says now; None if it has no agent, or cannot be looked at.
+
+    Raises:
+        ProtocolError: The region is not one of this version.
+    """
+    try:
+        with open(_shown(path), "rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            region = mmap.mmap(file.fileno(), size_bytes, prot=mmap.PROT_READ)
+    except (OSError, ValueError):
+        return None
+    with region:
+        try:
+            return _read_region(region)
+        except (struct.error, ValueError, OverflowError) as error:
+            raise ProtocolError(f"the region of {path.name!r} is damaged: {error}") from None
+
+
+def _read_region(region: mmap.mmap) -> Channel:
+    magic, endian, major, minor = struct.unpack_from("=8sIHH", region, 0)
+    if magic != b"FERRYmap" or endian != 0x01020304 or major != 1:
+        raise ProtocolError("the region is not Ferry's, or of another version")
+    (groups,) = struct.unpack_from("=Q", region, 64)
+    (start,) = struct.unpack_from("=I", region, 60)
+    agent_part, env_part = struct.unpack_from("=Q8xQ", region, 96)
+    agent_slot, first, second = struct.unpack_from("=QQQ", region, 128)
+    (blob_bytes,) = struct.unpack_from("=Q", region, 168)
+    (episode_offset,) = struct.unpack_from("=Q", region, groups + 48)
+    asked = (struct.unpack_from("=I", region, agent_slot)[0] - start) % 2**32
+    answers = [(struct.unpack_from("=I", region, slot)[0] - start) % 2**32 for slot in (first, second)]
+    # Sequence words wrap; the head says the number in full.
+    (turns,) = struct.unpack_from("=Q", region, agent_slot + 8)
+    episodes = [struct.unpack_from("=Q", region, slot + episode_offset)[0] for slot in (first, second)]
+    name, name_bytes, about, about_bytes, about_format = struct.unpack_from("=5I", region, 184)
+    (pool,) = struct.unpack_from("=Q", region, 80)
+    return Channel(
+        name=_bytes(region, pool + name, name_bytes).decode(),
+        fields=_fields(region, pool),
+        about=(about_format, _bytes(region, pool + about, about_bytes)) if about_format else None,
+        env=_side(region, env_part),
+        agent=_side(region, agent_part),
+        turns=turns,
+        episode=max(episodes),
+        holder="agent" if asked in answers else "environment",
+        region_bytes=len(region),
+        blob_bytes=blob_bytes,
+        protocol=f"{major}.{minor}",
+    )
+
+
+def _fields(region: mmap.mmap, pool: int) -> tuple[_core.Field, ...]:
+    field_bytes, _groups, count = struct.unpack_from("=III", region, 48)
+    (table,) = struct.unpack_from("=Q", region, 72)
+    if count > 4096 or field_bytes < 128:
+        raise ValueError(f"{count} fields of {field_bytes} bytes")
+    return tuple(_field(region, table + i * field_bytes, pool) for i in range(count))
+
+
+def _field(region: mmap.mmap, at: int, pool: int) -> _core.Field:
+    path, path_bytes, role, kind, dtype, ndim, bounds = struct.unpack_from("=IHBBBBB", region, at)
+    shape = struct.unpack_from("=8I", region, at + 12)[:ndim]
+    (capacity,) = struct.unpack_from("=I", region, at + 44)
+    low, high = struct.unpack_from("=QQ", region, at + 80)
+    if dtype not in _core.DTYPES or ndim > 8:
+        raise ValueError(f"a field of the dtype {dtype} with {ndim} dimensions")
+    found = _core.Field(_bytes(region, pool + path, path_bytes).decode(), role, kind, dtype, shape, capacity=capacity)
+    number = np.dtype(_core.DTYPES[dtype])
+    if bounds == 1:
+        least, most = (np.frombuffer(_bytes(region, pool + at, number.itemsize), number)[0] for at in (low, high))
+        if kind == _core.DISCRETE:
+            return found._replace(start=int(least), n=int(most) - int(least) + 1)
+        return found._replace(low=float(least), high=float(most))
+    if bounds == 2:
+        size_bytes = number.itemsize * math.prod(shape)
+        each = [_bytes(region, pool + at, size_bytes) for at in (low, high)]
+        return found._replace(low_each=each[0], high_each=each[1])
+    return found
+
+
+def _bytes(region: mmap.mmap, at: int, size_bytes: int) -> bytes:
+    if at + size_bytes > len(region):
+        raise ValueError("what should lie inside the region does not")
+    return region[at : at + size_bytes]
+
+
+def _side(region: mmap.mmap, line: int) -> Side:
+    parked, _left, sleeps, big_blobs, _stamp, _processor, pid = struct.unpack_from("=IIQQQII", region, line)
+    return Side(pid, sleeps, big_blobs, parked != 0)
