@@ -16,12 +16,10 @@ import pytest
 
 from conftest import PATIENCE
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "quickstart.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?ms)^```(\w+)\n(.*?)^```$")
 FILE = re.compile(r"(?:#|/\*) (\w+\.(?:py|c))\b")
 LOOP = re.compile(r"(?ms)^    while .*?^    }\n")
-BUILD = "$(ferry --cflags --libs)"
 INSTALL = re.compile(
     r"(?m)^pip install /path/to/ferry.*"
 )  # takes a minute and the network; the tests run in what it makes
@@ -67,13 +65,6 @@ def sections() -> list[Section]:
 def hidden(block: re.Match[str]) -> str:
     """A block whose comments cannot be taken for headings."""
     return block[0].replace("\n#", "\n\0")
-
-
-def flags() -> str:
-    """What compiles against Ferry: as the installed package says, else of this checkout."""
-    command = [sys.executable, "-m", "ferry", "--cflags", "--libs"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return " ".join(told.stdout.split()) if told.returncode == 0 else f"-I{ROOT}/include {ROOT}/build/libferry.a"
 
 
 @contextmanager
@@ -129,8 +120,7 @@ def test_quickstart(section: Section, tmp_path: Path) -> None:
     for name, content in section.files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     for terminals, expected in section.plays:
-        commands = [text.replace(BUILD, flags()) if BUILD in text else text for text in terminals]
-        output = play([INSTALL.sub("", text) for text in commands], tmp_path)
+        output = play([INSTALL.sub("", text) for text in terminals], tmp_path)
         pattern = ".*".join(map(re.escape, expected.split("...")))
         assert not expected or re.fullmatch(pattern, output), output
 
