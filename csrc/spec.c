@@ -317,7 +317,7 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
                            "%s '%s': a string has a capacity, an empty Dict or Tuple has none, and all of them neither shape nor bounds",
                            ferry__role_name(entry->role), path);
     if (entry->role == FERRY_INFO && entry->kind == FERRY_OTHER)
-        return ferry__fail(why, FERRY_ESPEC, "info '%s': an info with no kind of its own needs no field; put it into the blob", path);
+        return ferry__fail(why, FERRY_ESPEC, "info '%s': an info of kind FERRY_OTHER needs no field; put it into the blob", path);
     for (i = 0; i < entry->ndim; i++) {
         if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
             return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
@@ -668,7 +668,9 @@ int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void
         memcpy(&list, value, sizeof list);
         if (list.count == FERRY_IN_BLOB) return 0; /* whoever reads the blob checks it */
         if (list.count > entry->capacity)
-            return ferry__fail(why, FERRY_EINVAL, "action '%s' has %u elements; there is room for %u", path, list.count, entry->capacity);
+            return ferry__fail(why, FERRY_EINVAL,
+                               "action '%s' has %u elements; there is room for %u (more go into the blob, with FERRY_IN_BLOB as the count)",
+                               path, list.count, entry->capacity);
         elements += sizeof list, total = bytes * list.count;
     }
     if (entry->kind < FERRY_DISCRETE || entry->kind > FERRY_MULTI_BINARY) return 0;

@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     address = options.address or re.sub(r"[^A-Za-z0-9._-]", "-", options.env_id)[:40]
+    sys.path.insert(0, "")  # as `python -m` does: environments of one's own lie where one is
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="ferry: %(message)s")
 

@@ -24,6 +24,11 @@ LEFT_OUT = {
     f"the {GAP} (pid {GAP}): {GAP}": "puts a name before texts that have rows",
     f"{GAP} has not been connected yet": "adapters describe what they have connected to",
     f"{GAP} has no turn to answer": "backends answer the turns that they were given",
+    "not a frame": "a visit says no more than that somebody listens",
+    "cut short": "a visit says no more than that somebody listens",
+    f"{GAP} fields of {GAP} bytes": "comes after: the region is damaged",
+    f"a field of the dtype {GAP} with {GAP} dimensions": "comes after: the region is damaged",
+    "what should lie inside the region does not": "comes after: the region is damaged",
     f"{GAP} has no such turn to look at": "backends look at the turns that they were given",
 }
 

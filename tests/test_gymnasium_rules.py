@@ -357,112 +357,6 @@ def test_gymnasium_makes_adapters_that_draw(serve: Serve) -> None:
         assert env.render_mode == "rgb_array"
 
 
-# ---- Calls ----
-
-
-def test_methods_are_called_through_wrappers(connect: Connect) -> None:
-    env = connect("sample_envs:drawn_in_wrappers")
-    assert env.call("add", 1, 2, times=3) == 9
-    same.assert_same(env.call("add", np.arange(3), times=np.float32(2)), np.arange(3) * np.float32(2))
-    env.reset()
-    env.step(0)
-    np.testing.assert_array_equal(env.call("action_masks"), np.arange(5) != 1)
-    assert env.step(0)[0] == 2, "a call is no step"
-
-
-def test_attributes_are_got_and_set_through_wrappers(connect: Connect) -> None:
-    env = connect("sample_envs:drawn_in_wrappers")
-    assert env.get_attr("level") == 1
-    env.set_attr("level", {"deep": (1, 2)})
-    assert env.get_attr("level") == {"deep": (1, 2)}
-
-
-def test_gymnasiums_own_way_to_attributes_leads_to_the_environment(connect: Connect) -> None:
-    env = gymnasium.wrappers.RecordEpisodeStatistics(connect("sample_envs:drawn_in_wrappers"))
-    env.reset()
-    assert env.has_wrapper_attr("action_masks")
-    assert not env.has_wrapper_attr("action_maps")
-    assert env.get_wrapper_attr("action_masks")().tolist() == [False, True, True, True, True]
-    assert env.get_wrapper_attr("level") == 1
-    env.set_wrapper_attr("level", 4, force=False)
-    assert env.get_wrapper_attr("level") == 4
-    with pytest.raises(AttributeError, match="'action_maps'"):
-        env.get_wrapper_attr("action_maps")
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "text"),
-    [
-        ("fail", (), "raised KeyError: 'on purpose'"),
-        ("no_such", (), "no_such"),
-        ("add", ("x",), "TypeError"),
-        ("give_lock", (), "what 'give_lock' gave cannot travel"),
-        ("reset", (), r"reset\(\) is a method of the agent's own env object"),
-    ],
-)
-def test_a_call_that_fails_is_a_backend_error_and_the_episode_goes_on(
-    connect: Connect, name: str, arguments: tuple[Any, ...], text: str
-) -> None:
-    env = connect("sample_envs:Drawn")
-    env.reset()
-    env.step(0)
-    with pytest.raises(ferry.BackendError, match=text) as raised:
-        env.call(name, *arguments)
-    assert "next call must be reset" not in str(raised.value)
-    assert env.step(0)[0] == 2
-
-
-@pytest.mark.parametrize("name", ["_secret", "__class__", "a.b", ""])
-def test_private_names_are_refused(connect: Connect, name: str) -> None:
-    env = connect("sample_envs:Drawn")
-    for refused in (lambda: env.call(name), lambda: env.get_attr(name), lambda: env.set_attr(name, 1)):
-        with pytest.raises(ValueError, match="is not the name of a public attribute"):
-            refused()
-
-
-def test_private_names_are_refused_by_the_backend_too(serve: Serve) -> None:
-    serve("sample_envs:Drawn")
-    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
-        for request in (
-            {"op": "get", "name": "_secret"},
-            {"op": "call", "name": "__init__"},
-            {"op": "what", "name": "x"},
-            [1],
-        ):
-            with pytest.raises(ferry.BackendError, match=r"public attribute|unknown|a request is a map"):
-                env._agent.call((blobs.MSGPACK, blobs.encode(request, blobs.MSGPACK)))
-
-
-def test_arguments_that_are_no_data_are_refused(connect: Connect) -> None:
-    env = connect("sample_envs:Drawn")
-    with pytest.raises(TypeError, match="lock"):
-        env.call("add", threading.Lock())
-
-
-def test_a_call_meets_the_next_environment(serve: Serve) -> None:
-    backend = serve("sample_envs:Drawn")
-    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
-        backend.kill()
-        with pytest.raises(ferry.PeerGoneError):
-            env.call("add", 1)
-        serve("sample_envs:Drawn")
-        assert env.call("add", 1) == 1
-
-
-def test_a_view_outlives_calls(client: Callable[..., ferry.ClientEnv]) -> None:
-    """It stays right until the step after the next, whatever is called in between."""
-    env = client("sample_envs:Pixels", copy=False)
-    env.reset(seed=1)
-    last = env.step(1)[0]
-    kept = last.copy()
-    for step in range(5):
-        for _ in range(step):
-            env.get_attr("render_mode")
-        now = env.step(1)[0]
-        np.testing.assert_array_equal(last, kept)
-        last, kept = now, now.copy()
-
-
 # ---- Seeds and options ----
 
 
@@ -620,6 +514,112 @@ def test_an_info_that_is_no_map_is_a_backend_error(connect: Connect) -> None:
     with pytest.raises(ResetNeeded):
         env.step(0)
     env.reset()
+
+
+# ---- Calls ----
+
+
+def test_methods_are_called_through_wrappers(connect: Connect) -> None:
+    env = connect("sample_envs:drawn_in_wrappers")
+    assert env.call("add", 1, 2, times=3) == 9
+    same.assert_same(env.call("add", np.arange(3), times=np.float32(2)), np.arange(3) * np.float32(2))
+    env.reset()
+    env.step(0)
+    np.testing.assert_array_equal(env.call("action_masks"), np.arange(5) != 1)
+    assert env.step(0)[0] == 2, "a call is no step"
+
+
+def test_attributes_are_got_and_set_through_wrappers(connect: Connect) -> None:
+    env = connect("sample_envs:drawn_in_wrappers")
+    assert env.get_attr("level") == 1
+    env.set_attr("level", {"deep": (1, 2)})
+    assert env.get_attr("level") == {"deep": (1, 2)}
+
+
+def test_gymnasiums_own_way_to_attributes_leads_to_the_environment(connect: Connect) -> None:
+    env = gymnasium.wrappers.RecordEpisodeStatistics(connect("sample_envs:drawn_in_wrappers"))
+    env.reset()
+    assert env.has_wrapper_attr("action_masks")
+    assert not env.has_wrapper_attr("action_maps")
+    assert env.get_wrapper_attr("action_masks")().tolist() == [False, True, True, True, True]
+    assert env.get_wrapper_attr("level") == 1
+    env.set_wrapper_attr("level", 4, force=False)
+    assert env.get_wrapper_attr("level") == 4
+    with pytest.raises(AttributeError, match="'action_maps'"):
+        env.get_wrapper_attr("action_maps")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("fail", (), "raised KeyError: 'on purpose'"),
+        ("no_such", (), "no_such"),
+        ("add", ("x",), "TypeError"),
+        ("give_lock", (), "what 'give_lock' gave cannot travel"),
+        ("reset", (), r"reset\(\) is a method of the agent's own env object"),
+    ],
+)
+def test_a_call_that_fails_is_a_backend_error_and_the_episode_goes_on(
+    connect: Connect, name: str, arguments: tuple[Any, ...], text: str
+) -> None:
+    env = connect("sample_envs:Drawn")
+    env.reset()
+    env.step(0)
+    with pytest.raises(ferry.BackendError, match=text) as raised:
+        env.call(name, *arguments)
+    assert "next call must be reset" not in str(raised.value)
+    assert env.step(0)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["_secret", "__class__", "a.b", ""])
+def test_private_names_are_refused(connect: Connect, name: str) -> None:
+    env = connect("sample_envs:Drawn")
+    for refused in (lambda: env.call(name), lambda: env.get_attr(name), lambda: env.set_attr(name, 1)):
+        with pytest.raises(ValueError, match="is not the name of a public attribute"):
+            refused()
+
+
+def test_private_names_are_refused_by_the_backend_too(serve: Serve) -> None:
+    serve("sample_envs:Drawn")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        for request in (
+            {"op": "get", "name": "_secret"},
+            {"op": "call", "name": "__init__"},
+            {"op": "what", "name": "x"},
+            [1],
+        ):
+            with pytest.raises(ferry.BackendError, match=r"public attribute|unknown|a request is a map"):
+                env._agent.call((blobs.MSGPACK, blobs.encode(request, blobs.MSGPACK)))
+
+
+def test_arguments_that_are_no_data_are_refused(connect: Connect) -> None:
+    env = connect("sample_envs:Drawn")
+    with pytest.raises(TypeError, match="lock"):
+        env.call("add", threading.Lock())
+
+
+def test_a_call_meets_the_next_environment(serve: Serve) -> None:
+    backend = serve("sample_envs:Drawn")
+    with ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        backend.kill()
+        with pytest.raises(ferry.PeerGoneError):
+            env.call("add", 1)
+        serve("sample_envs:Drawn")
+        assert env.call("add", 1) == 1
+
+
+def test_a_view_outlives_calls(client: Callable[..., ferry.ClientEnv]) -> None:
+    """It stays right until the step after the next, whatever is called in between."""
+    env = client("sample_envs:Pixels", copy=False)
+    env.reset(seed=1)
+    last = env.step(1)[0]
+    kept = last.copy()
+    for step in range(5):
+        for _ in range(step):
+            env.get_attr("render_mode")
+        now = env.step(1)[0]
+        np.testing.assert_array_equal(last, kept)
+        last, kept = now, now.copy()
 
 
 # ---- Who waits for whom ----
