@@ -59,6 +59,7 @@ def launch(
     copy: bool = True,
     check_actions: Literal["range", "bounds"] = "range",
     max_bytes: int | None = None,
+    render_mode: str | None = None,
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     **make_kwargs: Any,
@@ -75,6 +76,7 @@ def launch(
         copy: As in `ClientEnv`.
         check_actions: As in `ClientEnv`.
         max_bytes: As in `ClientEnv`.
+        render_mode: As in `ClientEnv`.
         cwd: The folder to start it in.
         env: Variables to set for it, beside those of this process.
         **make_kwargs: For an id: arguments of the environment, which JSON must be able to carry.
@@ -103,6 +105,7 @@ def launch(
         copy=copy,
         check_actions=check_actions,
         max_bytes=max_bytes,
+        render_mode=render_mode,
         cwd=cwd,
         env=env,
     )
@@ -111,7 +114,8 @@ def launch(
 class LaunchedEnv(Adapter):
     """A gymnasium.Env whose environment runs in a process that this object started, and ends with it. Made by `launch`.
 
-    It does not connect again: when the process is gone, launch another.
+    It does not connect again: when the process is gone, launch another. What `launch` does not take for itself is the
+    adapter's.
 
     Attributes:
         process: The process.
@@ -124,12 +128,9 @@ class LaunchedEnv(Adapter):
         self,
         arguments: Sequence[str],
         *,
-        timeout: float | None = 60.0,
-        copy: bool = True,
-        check_actions: Literal["range", "bounds"] = "range",
-        max_bytes: int | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> None:
         self._ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as undo:
@@ -139,14 +140,7 @@ class LaunchedEnv(Adapter):
             self.process = self._child.process
             undo.callback(self._child.end)
             try:
-                super().__init__(
-                    f"fd:{self._ours.fileno()}",
-                    timeout=timeout,
-                    copy=copy,
-                    check_actions=check_actions,
-                    max_bytes=max_bytes,
-                    _afterwards=self._child.end,
-                )
+                super().__init__(f"fd:{self._ours.fileno()}", _afterwards=self._child.end, **options)
             except PeerGoneError:
                 text = f"{self._child.fate()} before it spoke Ferry; what it printed says more"
                 raise PeerGoneError(text) from None
@@ -172,6 +166,12 @@ class LaunchedEnv(Adapter):
         """As `Adapter.wait`; PeerGoneError says how the process ended."""
         try:
             return super().wait()
+        except PeerGoneError as error:
+            self._raise_gone(error)
+
+    def _request(self, **request: Any) -> Any:
+        try:
+            return super()._request(**request)
         except PeerGoneError as error:
             self._raise_gone(error)
 

@@ -282,3 +282,14 @@ def test_the_program_is_the_child_itself(tmp_path: Path) -> None:
         arguments = Path(f"/proc/{env.process.pid}/cmdline").read_bytes().split(b"\0")
         assert arguments[1:5] == [b"-m", b"ferry", b"serve", b"CartPole-v1"]
         assert subprocess.Popen is type(env.process)
+
+
+def test_a_launched_environment_draws_and_is_called() -> None:
+    with ferry.launch("sample_envs:Drawn", render_mode="ansi", level=7) as env:
+        env.reset()
+        assert env.render_mode == "ansi"
+        assert env.render() == "time 0"
+        assert env.get_attr("level") == 7
+        env.process.kill()
+        with pytest.raises(ferry.PeerGoneError, match="launch it again"):
+            env.call("add", 1)
