@@ -68,7 +68,7 @@ lint-cython:
 lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
-C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch])
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch])
 
 .PHONY: format
 format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -111,7 +111,7 @@ prerequisites:
 # ---- C -------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: library examples benches c-tests c-checks
-library: $(BUILD)/libferry.a $(BUILD)/libferry.so
+library: $(BUILD)/libferry.a $(BUILD)/libferry.so $(BUILD)/launcher
 examples: $(EXAMPLES)
 benches: $(BENCHES)
 c-tests: $(C_TESTS)
@@ -125,6 +125,10 @@ $(BUILD)/libferry.a: $(BUILD)/libferry.o
 
 $(BUILD)/libferry.so: $(BUILD)/libferry.o
 	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
+
+$(BUILD)/launcher: ferry/launcher.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $< $(LDFLAGS)
 
 $(BUILD)/examples/%: examples/c/%.c $(BUILD)/libferry.a
 	@mkdir -p $(@D)

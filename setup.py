@@ -1,4 +1,4 @@
-"""Builds the compiled module, the C library and the C pole; everything else is in pyproject.toml."""
+"""Builds the compiled module, the C library, the launcher and the C pole; everything else is in pyproject.toml."""
 
 import os
 import re
@@ -51,6 +51,8 @@ class BuildAll(build_ext):  # type: ignore[misc]
         cc.create_static_lib(library, "ferry", folder)
         soname = f"-Wl,-soname,{cc.library_filename('ferry', 'shared')}"
         cc.link_shared_lib(library, "ferry", folder, extra_postargs=[soname, *STRIP])
+        launcher = cc.compile(["ferry/launcher.c"], f"{self.build_temp}/launcher", **options)
+        cc.link_executable(launcher, "launcher", folder, extra_postargs=STRIP)
         cc.link_executable(pole + library, "pole", str(package / "examples"), libraries=["m"], extra_postargs=STRIP)
 
 

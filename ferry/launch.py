@@ -23,6 +23,7 @@ from typing import Any, Literal, NoReturn
 import gymnasium
 import numpy as np
 
+from ferry import paths
 from ferry.adapter import Adapter
 from ferry.errors import FerryTimeoutError, PeerGoneError
 
@@ -35,21 +36,6 @@ _GRACE = 2.0
 
 # Seconds between two looks at a process that has not connected yet.
 _LOOK = 0.05
-
-# Replaces itself by the program, once it is sure to die with its parent. Runs isolated, so that it starts quickly and
-# alike everywhere.
-_EXEC = """
-import ctypes, os, signal, sys
-PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-if os.getppid() != int(sys.argv[1]):
-    os._exit(1)
-try:
-    os.execvp(sys.argv[2], sys.argv[2:])
-except OSError as error:
-    print(f"ferry: cannot run {sys.argv[2]!r}: {error.strerror}", file=sys.stderr)
-    os._exit(127)
-"""
 
 
 def launch(
@@ -209,7 +195,7 @@ class _Child:
         # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
         self.process: subprocess.Popen[bytes] = _in_nursery(
             lambda: subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _EXEC, str(self._parent), *arguments],
+                [paths.launcher(), str(self._parent), *arguments],
                 stdin=subprocess.DEVNULL,
                 cwd=cwd,
                 env=environ,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["include", "library", "pole"]
+__all__ = ["include", "launcher", "library", "pole"]
 
 PACKAGE = Path(__file__).absolute().parent
 
@@ -21,6 +21,15 @@ def library() -> Path:
         FileNotFoundError: They have not been built; the text says what to do.
     """
     return _existing("lib/libferry.so", "build/libferry.so").parent
+
+
+def launcher() -> Path:
+    """Returns the program that starts engines, compiled from ferry/launcher.c.
+
+    Raises:
+        FileNotFoundError: It has not been built; the text says what to do.
+    """
+    return _existing("lib/launcher", "build/launcher")
 
 
 def pole() -> Path:

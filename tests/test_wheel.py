@@ -86,7 +86,7 @@ def test_the_wheel_has_what_python_and_c_need_and_no_sources(unpacked: Path) -> 
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     package = {name for name in names if ".dist-info/" not in name}
     python = {f"ferry/{path.name}" for path in (ROOT / "ferry").glob("*.py*") if path.suffix in (".py", ".pyi")}
-    c = {"include/libferry.h", "lib/libferry.a", "lib/libferry.so", "examples/pole"}
+    c = {"include/libferry.h", "lib/libferry.a", "lib/libferry.so", "lib/launcher", "examples/pole"}
     core = f"ferry/_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     assert package == python | {f"ferry/{name}" for name in c} | {core, "ferry/py.typed", "ferry/libferry.pxd"}
 
@@ -94,7 +94,7 @@ def test_the_wheel_has_what_python_and_c_need_and_no_sources(unpacked: Path) -> 
 def test_the_wheel_is_small_for_it_has_no_symbols(wheel: Path, unpacked: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
     for path in unpacked.rglob("*"):
-        if path.suffix in (".so", ".a") or path.name == "pole":
+        if path.suffix in (".so", ".a") or path.name in ("launcher", "pole"):
             content = path.read_bytes()
             assert b".debug_info" not in content, path
             assert path.suffix == ".a" or b".symtab" not in content, path
