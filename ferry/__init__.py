@@ -32,12 +32,13 @@ from ferry.errors import (
     PeerGoneError,
     ProtocolError,
 )
-from ferry.launch import LaunchedEnv, launch
+from ferry.launch import AttachedEnv, LaunchedEnv, launch
 from ferry.serverbackend import ServerBackend
 from ferry.serverenv import ServerEnv
 
 __all__ = [
     "AddressError",
+    "AttachedEnv",
     "BackendError",
     "BusyError",
     "ClientBackend",
@@ -59,3 +60,5 @@ __version__: str = _core.version()
 for _name in ("Client", "Server"):
     if f"ferry/{_name}-v0" not in _registry:
         _register(f"ferry/{_name}-v0", f"ferry:{_name}Env", order_enforce=False, disable_env_checker=True)
+if "ferry/Launch-v0" not in _registry:
+    _register("ferry/Launch-v0", "ferry:launch", order_enforce=False, disable_env_checker=True)

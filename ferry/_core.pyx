@@ -304,6 +304,7 @@ cdef class Agent(Handle):
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
+    cdef readonly bint has_reset  # on this connection
     cdef uint32_t owed  # kind of the turn whose answer has not been handed out
     cdef bint arrived  # that answer is here; an exception (Ctrl-C) came before it could be handed out
     cdef Node observation
@@ -376,6 +377,7 @@ cdef class Agent(Handle):
                 self.meeting = False
             if rc == 1:
                 self.connected, self.needs_reset, self.owed, self.arrived = True, True, 0, False
+                self.has_reset = False
             self.tell()
             return rc == 1
         finally:
@@ -586,7 +588,7 @@ cdef class Agent(Handle):
                 if answer.present[<uint32_t>index][0]:
                     info[key] = (<Node>node).read(answer)
         if kind == FERRY_RESET:
-            self.needs_reset = False
+            self.needs_reset, self.has_reset = False, True
             return observation, info
         return observation, answer.reward[0], answer.terminated[0] != 0, answer.truncated[0] != 0, info
 

@@ -65,7 +65,6 @@ class Adapter(gymnasium.Env[Any, Any]):
         check_actions: Literal["range", "bounds"] = "range",
         max_bytes: int | None = None,
         render_mode: str | None = None,
-        _afterwards: Callable[[], None] | None = None,
     ) -> None:
         if check_actions not in ("range", "bounds"):
             raise ValueError(f"check_actions is 'range' or 'bounds', not {check_actions!r}")
@@ -75,8 +74,8 @@ class Adapter(gymnasium.Env[Any, Any]):
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
         self._address = address
-        self._agent = _core.Agent(
-            address,
+        self._make_agent = functools.partial(
+            _core.Agent,
             timeout=self._timeout,
             decode=blobs.decode,
             encode=blobs.encode,
@@ -85,8 +84,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             max_bytes=max_bytes or 0,
             after_loss=self._after_loss,
         )
-        # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
-        self._farewell = weakref.finalize(self, _farewell, self._agent, _afterwards)
+        self._open(address, self._farewell_of())
         self._fields: tuple[_core.Field, ...] | None = None
         self._described: dict[str, spaces.Descriptions] = {}
         self._takes_calls = False
@@ -136,7 +134,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         if not self._agent.connected:
             self._connect()
         blob = None if options is None else (self._options_format, blobs.encode(options, self._options_format))
-        return self._agent.reset(seed, blob)
+        return self._agent.reset(self._fresh_seed() if seed is None else seed, blob)
 
     def wait(self) -> tuple[Any, ...]:
         """Waits again for the answer that a time-out or Ctrl-C left owed, and returns it as `step` or `reset` would."""
@@ -231,6 +229,20 @@ class Adapter(gymnasium.Env[Any, Any]):
     def remote_spec(self) -> EnvSpec | None:
         """The environment's own spec, as plain data: its id, reward threshold, time limit; None if it told none."""
         return self._remote_spec
+
+    def _open(self, address: str | None, afterwards: Callable[[], None] | None) -> None:
+        """Makes the agent that everything is asked of."""
+        self._agent = self._make_agent(address)
+        # Runs once: in close(), when the adapter is collected, or at the interpreter's exit.
+        self._farewell = weakref.finalize(self, _farewell, self._agent, afterwards)
+
+    def _farewell_of(self) -> Callable[[], None] | None:
+        """What else is to be done after the goodbye; it must not refer to this object."""
+        return None
+
+    def _fresh_seed(self) -> int | None:
+        """The seed that a reset without one gives to the environment."""
+        return None
 
     def _connect(self) -> None:
         """Waits for an environment, and makes sure that it is the one that was here before, if any."""

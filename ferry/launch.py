@@ -1,46 +1,52 @@
-"""Starting an environment's process, and ending it."""
+"""Environments in processes of their own: started with their adapter, replaced when they crash, and ended."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
-import queue
 import re
 import shlex
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from functools import lru_cache
-from typing import Any, Literal, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, overload
 
 import gymnasium
 import numpy as np
 
-from ferry import paths
 from ferry.adapter import Adapter
+from ferry.engine import Engine
 from ferry.errors import FerryTimeoutError, PeerGoneError
 
-__all__ = ["LaunchedEnv", "launch"]
+__all__ = ["AttachedEnv", "LaunchedEnv", "launch"]
+
+OnCrash: TypeAlias = Literal["raise", "truncate", "restart"]
 
 _ENV_ID = re.compile(r"([\w.]+:)?([\w-]+/)?[\w.-]+-v\d+|[\w.]+:[A-Za-z_]\w*")
-
-# Seconds that a process may take to go after the goodbye, and again after SIGTERM.
-_GRACE = 2.0
 
 # Seconds between two looks at a process that has not connected yet.
 _LOOK = 0.05
 
+# Seconds before the second, third, ... attempt to replace an engine that has not taken a step.
+_BACK_OFF = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0)
+
+
+@overload
+def launch(command: str | Sequence[str | os.PathLike[str]], **options: Any) -> LaunchedEnv: ...
+@overload
+def launch(*, address: str, **options: Any) -> AttachedEnv: ...
+
 
 def launch(
-    command: str | Sequence[str | os.PathLike[str]],
+    command: str | Sequence[str | os.PathLike[str]] | None = None,
     *,
+    address: str | None = None,
+    on_crash: OnCrash = "raise",
+    max_restarts: int = 30,
+    start_timeout: float | None = None,
+    log_dir: str | os.PathLike[str] | None = None,
     timeout: float | None = 60.0,
     copy: bool = True,
     check_actions: Literal["range", "bounds"] = "range",
@@ -49,15 +55,22 @@ def launch(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     **make_kwargs: Any,
-) -> LaunchedEnv:
-    """Starts an environment in a process of its own and connects to it.
+) -> LaunchedEnv | AttachedEnv:
+    """Starts an environment in a process of its own and connects to it, or attaches to one that runs already.
 
-    The process finds its end of the channel in FERRY_ADDRESS, whatever address it names itself. It dies with this
-    process, also when this one is killed, and is not reached by this terminal's Ctrl-C.
+    The process finds its end of the channel in FERRY_ADDRESS, and wherever "{address}" stands in its arguments. It dies
+    with this process, also when this one is killed, and is not reached by this terminal's Ctrl-C.
 
     Args:
         command: A program with its arguments, as a list or as one line for `shlex.split`; or an id of Gymnasium's
-            registry, or "module:callable", served by a Python process.
+            registry, or "module:callable", served by a Python process. None: nothing is started.
+        address: Without a command: where an environment serves that somebody else starts, such as a game in its editor.
+        on_crash: What a step does when the environment's process is gone. "raise": PeerGoneError. "truncate": the
+            episode ends truncated, with the last observation, reward 0 and the reason in `info["ferry"]`; the next
+            `reset` raises. "restart": the same, and the next `reset` meets a new process; at an address it waits.
+        max_restarts: More of them within a minute are an error.
+        start_timeout: Seconds that the process may take until it has connected; None: as `timeout`.
+        log_dir: Where a file receives what the process prints. None: it appears on this process's standard error.
         timeout: As in `ClientEnv`.
         copy: As in `ClientEnv`.
         check_actions: As in `ClientEnv`.
@@ -68,12 +81,32 @@ def launch(
         **make_kwargs: For an id: arguments of the environment, which JSON must be able to carry.
 
     Returns:
-        The environment; its `close` ends the process.
+        The environment; its `close` ends the process that was started.
 
     Raises:
         FileNotFoundError: There is no such program.
-        PeerGoneError: The process ended before it connected; its exit code is in the text.
+        PeerGoneError: The process ended before it connected; its exit code and its last lines are in the text.
+        FerryTimeoutError: It runs, and has not connected in time.
     """
+    common: dict[str, Any] = {
+        "on_crash": on_crash,
+        "max_restarts": max_restarts,
+        "start_timeout": start_timeout,
+        "timeout": timeout,
+        "copy": copy,
+        "check_actions": check_actions,
+        "max_bytes": max_bytes,
+        "render_mode": render_mode,
+    }
+    if command is None:
+        if address is None:
+            raise TypeError("launch takes a command to start, or the address of what runs already")
+        started = {"cwd": cwd, "env": env, "log_dir": log_dir, **make_kwargs}
+        if unused := [name for name, value in started.items() if value is not None]:
+            raise TypeError(f"{', '.join(unused)}: nothing is started at an address; leave it out")
+        return AttachedEnv(address, **common)
+    if address is not None:
+        raise TypeError("launch takes a command or an address, not both; what it starts needs no address")
     if isinstance(command, str) and (_ENV_ID.fullmatch(command) or command in gymnasium.registry):
         arguments = [sys.executable, "-m", "ferry", "serve", command]
         if make_kwargs:
@@ -85,30 +118,157 @@ def launch(
         arguments = shlex.split(command) if isinstance(command, str) else [os.fspath(part) for part in command]
     if not arguments:
         raise ValueError("there is no program to launch: the command is empty")
-    return LaunchedEnv(
-        arguments,
-        timeout=timeout,
-        copy=copy,
-        check_actions=check_actions,
-        max_bytes=max_bytes,
-        render_mode=render_mode,
-        cwd=cwd,
-        env=env,
-    )
+    return LaunchedEnv(arguments, cwd=cwd, env=env, log_dir=log_dir, **common)
 
 
-class LaunchedEnv(Adapter):
-    """A gymnasium.Env whose environment runs in a process that this object started, and ends with it. Made by `launch`.
-
-    It does not connect again: when the process is gone, launch another. What `launch` does not take for itself is the
-    adapter's.
-
-    Attributes:
-        process: The process.
-    """
+class Supervised(Adapter):
+    """An adapter that can outlive the crash of its environment."""
 
     _maker = "launch"
-    _after_loss = ""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        on_crash: OnCrash,
+        max_restarts: int,
+        start_timeout: float | None,
+        **options: Any,
+    ) -> None:
+        if on_crash not in ("raise", "truncate", "restart"):
+            raise ValueError(f"on_crash is 'raise', 'truncate' or 'restart', not {on_crash!r}")
+        self._on_crash = on_crash
+        self._max_restarts = max_restarts
+        self._start_timeout = start_timeout
+        self._restarts = 0
+        self._recent: collections.deque[float] = collections.deque()
+        self._futile = 0  # losses since the last step
+        self._lost: str | None = None  # how the environment was lost, until the next has been met
+        self._replaced = False  # the next has been started
+        self._seed: int | None = None
+        self._last: Any = None
+        super().__init__(address, **options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """As `Adapter.step`, but for what `on_crash` says of an environment that is gone."""
+        under_way = not self._agent.needs_reset
+        try:
+            result = self._agent.step(action)
+        except PeerGoneError as error:
+            text = self._explained(error)
+            if self._on_crash == "raise" or not under_way:
+                raise PeerGoneError(text) from None
+            return self._truncated(text)
+        if self._on_crash != "raise":
+            self._last, self._futile = result[0], 0
+        return result
+
+    def reset(
+        self, *, seed: int | np.integer[Any] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """As `Adapter.reset`; with `on_crash="restart"` it meets the next environment if the last one is gone."""
+        if seed is not None:
+            self._seed = int(seed)
+        while True:
+            if self._lost is not None:
+                self._meet_next()
+            try:
+                self._last, info = super().reset(seed=seed, options=options)
+            except PeerGoneError as error:
+                text = self._explained(error)
+                if self._on_crash != "restart":
+                    raise PeerGoneError(text) from None
+                self._lose(text)
+                continue
+            return self._last, info
+
+    def wait(self) -> tuple[Any, ...]:
+        """As `Adapter.wait`, but for what `on_crash` says of an environment that is gone."""
+        try:
+            return super().wait()
+        except PeerGoneError as error:
+            text = self._explained(error)
+            if self._on_crash == "raise" or self._last is None:
+                raise PeerGoneError(text) from None
+            return self._truncated(text)
+
+    def _request(self, **request: Any) -> Any:
+        try:
+            return super()._request(**request)
+        except PeerGoneError as error:
+            raise PeerGoneError(self._explained(error)) from None
+
+    def _truncated(self, text: str) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """The end of an episode whose environment is gone."""
+        self._lose(text)
+        info = {"ferry": {"crash": text, "restarts": self._restarts}}
+        # What was a view of the lost environment's memory becomes the caller's own.
+        return _copied(self._last), 0.0, False, True, info
+
+    def _lose(self, text: str) -> None:
+        self._lost = text
+        self._futile += 1
+        self._replaced = False
+        if self._on_crash == "restart" and self._futile == 1 and not self._is_exhausted():
+            self._replace()  # at once, so that it starts while the algorithm takes notice
+
+    def _meet_next(self) -> None:
+        """Makes sure that there is a next environment to meet."""
+        if self._on_crash != "restart":
+            raise PeerGoneError(f"{self._lost}; on_crash='restart' would replace it")
+        if not self._replaced:
+            if self._is_exhausted():
+                raise PeerGoneError(
+                    f"it was replaced {len(self._recent)} times within a minute, and max_restarts allows no more: "
+                    f"{self._lost}"
+                )
+            time.sleep(_BACK_OFF[min(self._futile - 1, len(_BACK_OFF) - 1)])
+            self._replace()
+        self._lost = None
+
+    def _is_exhausted(self) -> bool:
+        """Whether as many were replaced within a minute as may be."""
+        while self._recent and self._recent[0] < time.monotonic() - 60:
+            self._recent.popleft()
+        return len(self._recent) >= self._max_restarts
+
+    def _replace(self) -> None:
+        self._recent.append(time.monotonic())
+        self._restarts += 1
+        self._replaced = True
+        self._start()
+
+    def _fresh_seed(self) -> int | None:
+        """For a reset without a seed: derived from the last given, if the environment is not the one that had it."""
+        if self._restarts == 0 or self._seed is None or self._agent.has_reset:
+            return None
+        return int(np.random.SeedSequence([self._seed, self._restarts]).generate_state(1)[0])
+
+    def _start(self) -> None:
+        """Starts the next environment, if that is this object's affair."""
+
+    def _explained(self, error: PeerGoneError) -> str:
+        """What is known of the loss."""
+        return str(error)
+
+
+class AttachedEnv(Supervised):
+    """A gymnasium.Env at an address, where an environment serves that somebody else starts. Made by `launch`."""
+
+    _after_loss: ClassVar[str] = ""
+
+    def _met(self) -> bool:
+        return self._agent.connect(self._timeout if self._start_timeout is None else self._start_timeout)
+
+
+class LaunchedEnv(Supervised):
+    """A gymnasium.Env whose environment runs in a process that this object started, and ends with it. Made by `launch`.
+
+    Attributes:
+        process: The process; another one after a restart.
+    """
+
+    _after_loss: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -116,151 +276,73 @@ class LaunchedEnv(Adapter):
         *,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
-        self._ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as undo:
-            undo.enter_context(self._ours)
-            with theirs:
-                self._child = _Child(arguments, theirs, cwd, env)
-            self.process = self._child.process
-            undo.callback(self._child.end)
-            try:
-                super().__init__(f"fd:{self._ours.fileno()}", _afterwards=self._child.end, **options)
-            except PeerGoneError:
-                text = f"{self._child.fate()} before it spoke Ferry; what it printed says more"
-                raise PeerGoneError(text) from None
-            undo.pop_all()
+        self._make_engine: Callable[[], Engine] = lambda: Engine(arguments, cwd=cwd, env=env, log_dir=log_dir)
+        self._engine = self._make_engine()
+        with self._ended_on_failure():
+            super().__init__(f"fd:{self._engine.ours.fileno()}", **options)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """As `Adapter.step`; PeerGoneError says how the process ended."""
+    @property
+    def process(self) -> Any:
+        """The process, as a `subprocess.Popen`."""
+        return self._engine.process
+
+    def close(self) -> None:
+        """Says goodbye and ends the process. May be called again."""
+        super().close()
+        self._engine.end()
+
+    def _start(self) -> None:
+        self._farewell()
+        self._engine = self._make_engine()
+        with self._ended_on_failure():
+            self._open(f"fd:{self._engine.ours.fileno()}", self._engine.end)
+
+    @contextlib.contextmanager
+    def _ended_on_failure(self) -> Iterator[None]:
         try:
-            return self._agent.step(action)
-        except PeerGoneError as error:
-            self._raise_gone(error)
+            yield
+        except BaseException:
+            self._engine.end()
+            raise
 
-    def reset(
-        self, *, seed: int | np.integer[Any] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """As `Adapter.reset`; PeerGoneError says how the process ended."""
-        try:
-            return super().reset(seed=seed, options=options)
-        except PeerGoneError as error:
-            self._raise_gone(error)
+    def _farewell_of(self) -> Callable[[], None] | None:
+        return self._engine.end
 
-    def wait(self) -> tuple[Any, ...]:
-        """As `Adapter.wait`; PeerGoneError says how the process ended."""
-        try:
-            return super().wait()
-        except PeerGoneError as error:
-            self._raise_gone(error)
-
-    def _request(self, **request: Any) -> Any:
-        try:
-            return super()._request(**request)
-        except PeerGoneError as error:
-            self._raise_gone(error)
-
-    def _raise_gone(self, error: PeerGoneError) -> NoReturn:
-        raise PeerGoneError(f"{error} ({self._child.fate()}); launch it again") from None
+    def _explained(self, error: PeerGoneError) -> str:
+        remedy = "" if self._on_crash == "restart" else "; launch it again"
+        return f"{error} ({self._engine.fate()}){remedy}{self._engine.last_words()}"
 
     def _met(self) -> bool:
-        self._ours.detach()  # connecting takes it over; a second time it finds it used up
+        with contextlib.suppress(OSError):
+            self._engine.ours.detach()  # connecting takes it over; a second time it finds it used up
+        limit = self._timeout if self._start_timeout is None else self._start_timeout
         begin = time.monotonic()
-        while self._timeout is None or time.monotonic() < begin + self._timeout:
-            if self._agent.connect(_LOOK):
-                return True
-            if self.process.poll() is not None:
-                raise PeerGoneError("no connection was made")
+        engine = self._engine
+        while limit is None or time.monotonic() < begin + limit:
+            try:
+                if self._agent.connect(_LOOK):
+                    return True
+            except PeerGoneError:
+                self._fail_to_start()
+            if engine.process.poll() is not None:
+                self._fail_to_start()
         raise FerryTimeoutError(
-            f"{self._child.command!r} (pid {self.process.pid}) has not spoken Ferry for {self._timeout:g} s; does it "
-            "call ferry_env_open and ferry_env_wait, or run a backend? A longer timeout gives it more time"
+            f"{engine.command!r} (pid {engine.process.pid}) runs, but has not spoken Ferry for {limit:g} s; does it "
+            "call ferry_env_open and ferry_env_wait, or run a backend? A longer start_timeout gives it more time"
+            f"{engine.last_words()}"
         )
 
-
-class _Child:
-    """A process that ends with this one."""
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        channel: socket.socket,
-        cwd: str | os.PathLike[str] | None,
-        env: Mapping[str, str] | None,
-    ) -> None:
-        self.command = shlex.join(arguments)
-        self._parent = os.getpid()
-        environ = {**os.environ, **(env or {}), "FERRY_ADDRESS": f"fd:{channel.fileno()}"}
-        _make_sure_it_exists(arguments[0], cwd, environ)
-        # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
-        self.process: subprocess.Popen[bytes] = _in_nursery(
-            lambda: subprocess.Popen(
-                [paths.launcher(), str(self._parent), *arguments],
-                stdin=subprocess.DEVNULL,
-                cwd=cwd,
-                env=environ,
-                pass_fds=[channel.fileno()],
-                start_new_session=True,
-            )
-        )
-
-    def fate(self) -> str:
-        """How the process ended, in words. What has just closed its channel is given a moment to be gone."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self.process.wait(_GRACE)
-            if code >= 0:
-                return f"{self.command!r} exited with code {code}"
-            killer = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return f"{self.command!r} was killed by {killer}"
-        return f"{self.command!r} (pid {self.process.pid}) is still running, but does not answer"
-
-    def end(self) -> None:
-        """Waits for the process to go, then asks it to, then makes it. Does nothing in a forked copy of the parent."""
-        if os.getpid() != self._parent:
-            return
-        for urge in (None, self.process.terminate, self.process.kill):
-            if urge is not None:
-                urge()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_GRACE)
-                return
+    def _fail_to_start(self) -> NoReturn:
+        raise PeerGoneError(f"{self._engine.fate()} before it spoke Ferry{self._engine.last_words()}")
 
 
-def _make_sure_it_exists(program: str, cwd: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> None:
-    if os.sep in program:
-        if not os.path.exists(os.path.join(cwd or os.curdir, program)):
-            raise FileNotFoundError(f"there is no program {program!r}" + (f" in {os.fspath(cwd)!r}" if cwd else ""))
-    elif shutil.which(program, path=environ.get("PATH")) is None:
-        raise FileNotFoundError(
-            f"there is no program {program!r} in PATH; give its path, or the id of an environment as 'Name-v0'"
-        )
-
-
-def _in_nursery(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Calls start in the thread that starts all children, and returns its result."""
-    child: Future[subprocess.Popen[bytes]] = Future()
-
-    def work() -> None:
-        try:
-            child.set_result(start())
-        except BaseException as error:
-            child.set_exception(error)
-
-    _nursery(os.getpid()).put(work)
-    return child.result()
-
-
-@lru_cache(maxsize=1)
-def _nursery(pid: int) -> queue.SimpleQueue[Callable[[], None]]:
-    """The queue of a thread that lives as long as the process with this pid.
-
-    The system kills a child when the *thread* that started it ends, so that no other thread will do.
-    """
-    jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-
-    def work() -> None:
-        while True:
-            jobs.get()()
-
-    threading.Thread(target=work, name="ferry-launch", daemon=True).start()
-    return jobs
+def _copied(observation: Any) -> Any:
+    """An observation of the caller's own."""
+    if isinstance(observation, dict):
+        return {key: _copied(part) for key, part in observation.items()}
+    if isinstance(observation, np.ndarray):
+        return observation.copy()
+    return tuple(map(_copied, observation)) if type(observation) is tuple else observation

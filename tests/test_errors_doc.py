@@ -20,7 +20,6 @@ MAP, CATALOGUE = re.split(r"(?m)^## (?=Building)", DOCUMENT)
 # Texts without a row, as the code has them, and why no user meets them.
 LEFT_OUT = {
     "the connection ended": "the receiver tells its callers, who say who is gone",
-    "no connection was made": "LaunchedEnv says instead how the process ended",
     f"the {GAP} (pid {GAP}): {GAP}": "puts a name before texts that have rows",
     f"{GAP} has not been connected yet": "adapters describe what they have connected to",
     f"{GAP} has no turn to answer": "backends answer the turns that they were given",

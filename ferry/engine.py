@@ -1,0 +1,216 @@
+"""An engine's process: started, listened to, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+
+from ferry import paths
+
+__all__ = ["Engine"]
+
+# Seconds that a process may take to go after the goodbye, and again after SIGTERM.
+GRACE = 2.0
+
+_LAST_LINES = 20
+_LAST_BYTES = 16384
+
+
+class Engine:
+    """A process that was given one end of a channel, and ends with this process.
+
+    Args:
+        command: The program and its arguments; "{address}" and "{index}" in them are filled in.
+        index: Its number among its fellows.
+        cwd: The folder to start it in.
+        env: Variables to set for it, beside those of this process.
+        log_dir: Where "engine-INDEX.log" receives what it prints; None: this process's standard error does.
+
+    Raises:
+        FileNotFoundError: There is no such program.
+
+    Attributes:
+        process: The process.
+        ours: This process's end of the channel.
+        command: The command, as one would type it.
+        log: The path of its log, or None.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        index: int = 0,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._parent = os.getpid()
+        self._output: _Output | None = None
+        self.log: Path | None = None
+        self.ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(self.ours)
+            undo.enter_context(theirs)
+            address = f"fd:{theirs.fileno()}"
+            arguments = [part.replace("{address}", address).replace("{index}", str(index)) for part in command]
+            self.command = shlex.join(arguments)
+            environ = {**os.environ, **(env or {}), "FERRY_ADDRESS": address}
+            _make_sure_it_exists(arguments[0], cwd, environ)
+            if log_dir is None:
+                self._output = _Output()
+                out = self._output.writing
+            else:
+                self.log = Path(log_dir) / f"engine-{index}.log"
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            undo.callback(os.close, out)
+            # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
+            self.process: subprocess.Popen[bytes] = _in_nursery(
+                lambda: subprocess.Popen(
+                    [paths.launcher(), str(self._parent), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    cwd=cwd,
+                    env=environ,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            )
+            os.close(out)
+            theirs.close()
+            undo.pop_all()
+        if self._output is not None:
+            self._output.start()
+
+    def fate(self) -> str:
+        """How the process ended, in words. What has just closed its channel is given a moment to be gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(GRACE)
+            if code >= 0:
+                return f"{self.command!r} exited with code {code}"
+            killer = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return f"{self.command!r} was killed by {killer}"
+        return f"{self.command!r} (pid {self.process.pid}) is still running, but does not answer"
+
+    def last_words(self) -> str:
+        """What it printed last, introduced, or "" if it printed nothing."""
+        text = self._printed().decode(errors="replace")
+        lines = text.rstrip().splitlines()[-_LAST_LINES:]
+        if not lines:
+            return ""
+        where = f"; all of it is in {self.log}" if self.log is not None else ""
+        return "\n  ".join([f"\nThe last that it printed{where}:", *lines])
+
+    def _printed(self) -> bytes:
+        if self._output is not None:
+            if self.process.poll() is not None:
+                self._output.finish()
+            return self._output.tail
+        assert self.log is not None
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            return file.read()
+        return b""
+
+    def end(self) -> None:
+        """Waits for the process to go, then asks it to, then makes it. Does nothing in a forked copy of the parent."""
+        if os.getpid() != self._parent:
+            return
+        self.ours.close()
+        for urge in (None, self.process.terminate, self.process.kill):
+            if urge is not None:
+                urge()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE)
+                break
+        if self._output is not None:
+            self._output.finish()
+
+
+class _Output:
+    """Passes on what a process prints, and remembers the end of it."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        self.tail = b""
+        self._over = False
+        self._thread = threading.Thread(target=self._pass_on, name="ferry-output", daemon=True)
+
+    def start(self) -> None:
+        """Begins, once the process has its end."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Reads what is left of a process that has ended. Its own children, who may still print, are not waited for."""
+        self._over = True
+        self._thread.join(GRACE)
+
+    def _pass_on(self) -> None:
+        poll = select.poll()
+        poll.register(self._reading, select.POLLIN)
+        try:
+            while True:
+                # The last writer's end is told by POLLHUP; the time is for whoever has inherited the pipe and stays.
+                ready = poll.poll(0 if self._over else 200)
+                data = os.read(self._reading, 65536) if ready else b""
+                if not data and (ready or self._over):
+                    return
+                self.tail = (self.tail + data)[-_LAST_BYTES:]
+                with contextlib.suppress(OSError):
+                    os.write(2, data)
+        finally:
+            os.close(self._reading)
+
+
+def _make_sure_it_exists(program: str, cwd: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> None:
+    if os.sep in program:
+        if not os.path.exists(os.path.join(cwd or os.curdir, program)):
+            raise FileNotFoundError(f"there is no program {program!r}" + (f" in {os.fspath(cwd)!r}" if cwd else ""))
+    elif shutil.which(program, path=environ.get("PATH")) is None:
+        raise FileNotFoundError(
+            f"there is no program {program!r} in PATH; give its path, or the id of an environment as 'Name-v0'"
+        )
+
+
+def _in_nursery(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Calls start in the thread that starts all children, and returns its result."""
+    child: Future[subprocess.Popen[bytes]] = Future()
+
+    def work() -> None:
+        try:
+            child.set_result(start())
+        except BaseException as error:
+            child.set_exception(error)
+
+    _nursery(os.getpid()).put(work)
+    return child.result()
+
+
+@lru_cache(maxsize=1)
+def _nursery(pid: int) -> queue.SimpleQueue[Callable[[], None]]:
+    """The queue of a thread that lives as long as the process with this pid.
+
+    The system kills a child when the *thread* that started it ends, so that no other thread will do.
+    """
+    jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            jobs.get()()
+
+    threading.Thread(target=work, name="ferry-launch", daemon=True).start()
+    return jobs
