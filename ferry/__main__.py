@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure steps through Ferry, beside Gymnasium's in process (10 s)")
     bench.set_defaults(run=lambda options: _commands().bench(options.json))
-    for command in (listing, info, bench):
+    doctor = commands.add_parser("doctor", help="examine this machine: is it fit for Ferry, and what would mend it?")
+    doctor.set_defaults(run=lambda options: _commands().doctor(options.json))
+    for command in (listing, info, bench, doctor):
         command.add_argument("--json", action="store_true", help="for programs")
 
     demo = commands.add_parser(

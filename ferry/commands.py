@@ -1,4 +1,4 @@
-"""What ``ferry ls``, ``ferry info`` and ``ferry bench`` show: as tables on a terminal, as plain columns in a pipe."""
+"""What ``ferry ls``, ``info``, ``bench`` and ``doctor`` show: as tables on a terminal, as plain columns in a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import ferry
 from ferry import _core, blobs, paths, spaces, survey
 
-__all__ = ["bench", "info", "ls"]
+__all__ = ["bench", "doctor", "info", "ls"]
 
 # Seconds to wait for an environment that is asked what it is.
 _PATIENCE = 5.0
@@ -84,6 +84,18 @@ def bench(as_json: bool) -> int:
             [[row["what"], f"{row['steps_per_second']:,}", str(row["p50_us"]), str(row["p99_us"])] for row in rows],
         )
     return 0
+
+
+def doctor(as_json: bool) -> int:
+    """Examines this machine; 1 if something is bad."""
+    from ferry.doctor import examine  # nothing else needs it
+
+    found = list(examine())
+    if as_json:
+        print(json.dumps([each._asdict() for each in found], indent=2))
+    else:
+        _table(["", "verdict", "", "do"], [[each.what, each.verdict, each.detail, each.remedy] for each in found])
+    return int(any(each.verdict == "bad" for each in found))
 
 
 def _step_times(env: gymnasium.Env[Any, Any], seed: int) -> list[float]:
