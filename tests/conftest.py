@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -44,12 +45,16 @@ class Start(Protocol):
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts Python with arguments; its standard error is a pipe. All are killed and reaped after the test."""
+    """Starts Python with arguments; its standard error is a pipe.
+
+    All are killed and reaped after the test, with whatever they have started: simulators have processes of their own.
+    """
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, *arguments],
+            start_new_session=True,
             **{"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options},
         )
         running.append(process)
@@ -57,9 +62,8 @@ def start() -> Iterator[Start]:
 
     yield start
     for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
 
 
