@@ -10,6 +10,7 @@ WERROR ?= -Werror
 ALL_CFLAGS := -std=c99 $(OPTIMISE) -Wall -Wextra $(WERROR) -fvisibility=hidden -Iinclude $(CFLAGS)
 VENV := .venv
 PY := $(VENV)/bin/python
+CLIENTS := .venv-clients
 PARALLEL = $(MAKE) --no-print-directory -j$(JOBS)
 
 export PYTHON
@@ -30,6 +31,7 @@ PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
 help:
 	@echo 'make demo    a policy learns to balance a pole that lives in another process'
 	@echo 'make test    all tests: C as C99 and C++17, C tests, Python tests'
+	@echo 'make test-clients   Stable-Baselines3, TorchRL, Atari, ViZDoom and others, with Ferry between them'
 	@echo 'make lint    what the linters, formatters and type checkers say'
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
@@ -51,6 +53,15 @@ test: prerequisites
 test-c:
 	@$(PARALLEL) library examples benches c-tests c-checks
 	@tools/run_c_tests.sh $(C_TESTS)
+
+# In a .venv of their own, because they weigh gigabytes. TORCH is what pip is told first: TORCH='torch --index-url URL' or
+# TORCH=torch==VERSION chooses another build than the newest, such as one without CUDA. CLIENT_TESTS is for pytest: '-k ppo'.
+TORCH ?= torch
+.PHONY: test-clients
+test-clients: prerequisites
+	@$(PARALLEL) VENV=$(CLIENTS) $(CLIENTS)/.torch examples
+	@$(PARALLEL) VENV=$(CLIENTS) $(CLIENTS)/.package $(CLIENTS)/.extra-clients
+	@OMP_NUM_THREADS=1 $(CLIENTS)/bin/python -m pytest -W default --durations=10 tests/clients $(CLIENT_TESTS)
 
 .PHONY: lint lint-ruff lint-format lint-codespell lint-mypy lint-cython lint-clang
 lint: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -100,7 +111,7 @@ wheel: prerequisites $(VENV)/.extra-dev
 
 .PHONY: clean
 clean:
-	rm -rf build dist $(VENV) *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) $(CLIENTS) *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f ferry/_core*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -174,12 +185,16 @@ $(VENV)/.made:
 	$(PY) -m pip install --quiet 'setuptools>=77' 'cython>=3.1' 'numpy>=2.0'
 	@touch $@
 
+$(VENV)/.torch: $(VENV)/.made
+	$(PY) -m pip install --quiet $(TORCH)
+	@touch $@
+
 # The package in place, its extension compiled, and what it needs at run time.
 $(VENV)/.package: $(VENV)/.made pyproject.toml setup.py $(wildcard ferry/*.pyx ferry/*.pxd ferry/*.pxi) $(CSRC) $(HEADERS)
 	$(PY) -m pip install --quiet --no-build-isolation --editable .
 	@touch $@
 
-# The extras of pyproject.toml: demo, test, dev, with commas between several.
+# The extras of pyproject.toml: demo, test, clients, dev, with commas between several.
 $(VENV)/.extra-%: pyproject.toml | $(VENV)/.package
 	$(PY) -m pip install --quiet 'ferry-fast[$*]'
 	@touch $@

@@ -51,8 +51,8 @@ def assert_same(space: gymnasium.Space[Any], mine: Any, theirs: Any) -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
-def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int) -> None:
-    """Takes the same actions in both, with a new seed for each episode."""
+def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int) -> int:
+    """Takes the same actions in both, with a new seed for every other episode; returns how many episodes it began."""
     assert env.observation_space == twin.observation_space
     assert env.action_space == twin.action_space
     twin.action_space.seed(7)
@@ -74,6 +74,7 @@ def play(env: gymnasium.Env[Any, Any], twin: gymnasium.Env[Any, Any], steps: int
         same.assert_same(my_info, their_info)
         over = terminated or truncated
     twin.close()
+    return episodes
 
 
 @pytest.mark.parametrize("copy", [True, False], ids=["copies", "views"])
