@@ -30,8 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those after the program's name; None: of this process.
     """
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    options.rest = rest
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = []
+    if words[:1] == ["check"] and "--" in words:  # what follows is the command's own
+        mark = words.index("--")
+        words, command = words[:mark], words[mark + 1 :]
+    options, rest = parser.parse_known_args(words)
+    options.rest = rest or command
     if options.cflags or options.libs:
         if options.run or rest:
             parser.error("--cflags and --libs stand alone")
@@ -98,7 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=lambda options: _commands().bench(options.json))
     doctor = commands.add_parser("doctor", help="examine this machine: is it fit for Ferry, and what would mend it?")
     doctor.set_defaults(run=lambda options: _commands().doctor(options.json))
-    for command in (listing, info, bench, doctor):
+    check = commands.add_parser(
+        "check",
+        help="check that an environment conforms, with advice: ferry check NAME, or ferry check -- ./game --headless",
+    )
+    check.add_argument("address", metavar="NAME", nargs="?", help="where it serves already")
+    check.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS", help="for each answer (default: 20)")
+    check.set_defaults(run=_check)
+    for command in (listing, info, bench, doctor, check):
         command.add_argument("--json", action="store_true", help="for programs")
 
     demo = commands.add_parser(
@@ -125,6 +137,12 @@ def _serve(options: argparse.Namespace) -> None:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()
+
+
+def _check(options: argparse.Namespace) -> int:
+    if (options.address is None) == (not options.rest):
+        raise ValueError("ferry check takes the name of a served environment, or, after --, a command that starts one")
+    return int(_commands().check(options.address, options.rest, options.timeout, options.json))
 
 
 def _commands() -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import ferry
 from ferry import _core, blobs, paths, spaces, survey
 
-__all__ = ["bench", "doctor", "info", "ls"]
+__all__ = ["bench", "check", "doctor", "info", "ls"]
 
 # Seconds to wait for an environment that is asked what it is.
 _PATIENCE = 5.0
@@ -96,6 +96,27 @@ def doctor(as_json: bool) -> int:
     else:
         _table(["", "verdict", "", "do"], [[each.what, each.verdict, each.detail, each.remedy] for each in found])
     return int(any(each.verdict == "bad" for each in found))
+
+
+def check(address: str | None, command: list[str], timeout: float, as_json: bool) -> int:
+    """Checks that an environment conforms; 1 if something fails."""
+    from ferry.testing import Subject  # nothing else needs it
+    from ferry.testing import check as run
+
+    subject = Subject(address, attach=True, timeout=timeout) if address else Subject(command, timeout=timeout)
+    results = []
+    for result in run(subject):
+        results.append(result)
+        if not as_json:
+            print(f"{result.verdict}  {result.name:17} {result.detail}", flush=True)
+            if result.advice:
+                print(f"      {'':17} -> {result.advice}", flush=True)
+    failed = sum(result.verdict == "fail" for result in results)
+    if as_json:
+        print(json.dumps([result._asdict() for result in results], indent=2))
+    else:
+        print(f"{failed} of {len(results)} checks failed" if failed else f"all of {len(results)} checks are well")
+    return int(failed > 0)
 
 
 def _step_times(env: gymnasium.Env[Any, Any], seed: int) -> list[float]:
