@@ -6,6 +6,7 @@ maps the region of a channel for reading. Nobody is disturbed, and all that is r
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import mmap
@@ -131,10 +132,13 @@ def path_of(address: str) -> Path:
     """The socket of an address.
 
     Raises:
-        AddressError: There is none of that name.
+        AddressError: There is none of that name, or something else is at the path.
     """
     if address.startswith("/"):
-        return Path(address)
+        path = Path(address)
+        if path.exists() and not path.is_socket():
+            raise AddressError(f"{address!r} is not a socket; give the path of one, or a name that ferry ls lists")
+        return path
     for directory in directories():
         if _is_own_socket(directory / address):
             return directory / address
@@ -182,20 +186,22 @@ def visit(path: Path) -> Visit | None:
 
 
 def _bury(path: Path) -> None:
-    """Removes a name whose server died, unless somebody takes it meanwhile."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-            try:
-                stream.connect(str(path))
-            except ConnectionRefusedError:
+    """Removes a name whose server died, unless somebody takes it meanwhile, or holds the directory's lock.
+
+    Nothing but a socket of one's own is a dead name: any other file, too, refuses connections.
+    """
+    with contextlib.suppress(OSError), contextlib.ExitStack() as undo:  # it has gone, or is not ours to remove
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        undo.callback(os.close, directory)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stream = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        stream.setblocking(False)
+        try:
+            stream.connect(str(path))
+        except ConnectionRefusedError:
+            if _is_own_socket(path):
                 path.unlink()
                 _shown(path).unlink(missing_ok=True)
-    except OSError:  # it has gone, or is not ours to remove
-        pass
-    finally:
-        os.close(directory)
 
 
 def _frame(stream: socket.socket) -> tuple[int, bytes]:

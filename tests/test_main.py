@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,6 +237,35 @@ def test_no_such_name_is_one_line_with_those_there_are(serve: Serve, capsys: pyt
     (line,) = capsys.readouterr().err.splitlines()
     assert "nobody has the name 'tset'" in line
     assert "names there: 'test'" in line
+
+
+def test_looking_at_a_file_that_is_no_socket_leaves_it_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system refuses connections to any file, as to a socket whose server has died."""
+    file, link = tmp_path / "diary", tmp_path / "link"
+    file.write_text("dear")
+    link.symlink_to(file)
+    for path in (file, link):
+        assert main(["info", str(path)]) == 1
+        assert f"'{path}' is not a socket" in capsys.readouterr().err
+        assert survey.visit(path) is None
+        assert path.read_text() == "dear"
+
+
+def test_a_dead_name_is_left_alone_while_its_directory_is_locked(runtime_dir: Path) -> None:
+    path = runtime_dir / "dead"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    directory = os.open(runtime_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        assert survey.visit(path) is None
+        assert path.is_socket()
+    finally:
+        os.close(directory)
+    assert survey.visit(path) is None
+    assert not path.exists()
 
 
 def test_a_scribbled_region_is_a_clear_error(
