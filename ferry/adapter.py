@@ -274,7 +274,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         self._fields, self._described = fields, described
 
     def _ask_to_draw(self, name: str) -> None:
-        offered = self.metadata.get("render_modes") or []
+        offered = self.metadata["render_modes"]
         if self.render_mode not in offered:
             raise ValueError(
                 f"the environment {name!r} does not offer the render mode {self.render_mode!r}; it offers {offered}"
@@ -294,15 +294,14 @@ class Adapter(gymnasium.Env[Any, Any]):
         try:
             told = blobs.decode(about[1], about[0]) if about is not None else {}
             told = told if isinstance(told, dict) else {}
-            metadata, described = told.get("metadata"), told.get("spaces") or {}
+            metadata, described = told.get("metadata"), spaces.described(told)
+            metadata = {"render_modes": [], **(metadata if isinstance(metadata, dict) else {})}
+            metadata["render_modes"] = list(metadata["render_modes"] or [])
             self._remote_spec = _spec(told.get("spec"))
-            for parts in described.values():
-                if not all(isinstance(part, dict) for part in parts.values()):
-                    raise TypeError("a space's description is not a map")
         except Exception as error:  # foreign data in Gymnasium's hands: it may stumble in any way
             raise ProtocolError(f"what the environment {name!r} says of itself cannot be read: {error}") from error
-        self.metadata = {**type(self).metadata, "render_modes": [], **(metadata if isinstance(metadata, dict) else {})}
-        return dict(described)
+        self.metadata = {**type(self).metadata, **metadata}
+        return described
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         name = type(self).__name__

@@ -151,7 +151,7 @@ def _told(seen: survey.Visit, channel: survey.Channel | None, seen_free: bool) -
         return told
     about = blobs.decode(channel.about[1], channel.about[0]) if channel.about is not None else {}
     about = about if isinstance(about, dict) else {}
-    described = about.get("spaces") or {}
+    described = spaces.described(about)
     told["protocol"] = channel.protocol
     told["environment"] = channel.name
     for role, key in ((_core.OBSERVATION, "observation"), (_core.ACTION, "action")):
@@ -166,7 +166,7 @@ def _told(seen: survey.Visit, channel: survey.Channel | None, seen_free: bool) -
     return told
 
 
-def _space(fields: Sequence[_core.Field], role: int, described: Any) -> str:
+def _space(fields: Sequence[_core.Field], role: int, described: spaces.Descriptions) -> str:
     try:
         return str(spaces.compose(fields, role, described))
     except ferry.ProtocolError as error:  # a class that only its owners know, say

@@ -35,6 +35,7 @@ __all__ = [
     "codecs",
     "compose",
     "describe",
+    "described",
     "differences",
     "fields",
     "kind_name",
@@ -93,6 +94,20 @@ def describe(space: Space, role: int) -> Descriptions:
             told[field.path] = descriptions.text(cast(spaces.Text, part))
         elif field.capacity and cast(spaces.Sequence, part).stack:
             told[field.path] = {"type": "Sequence", "stack": True}
+    return told
+
+
+def described(about: Mapping[str, Any]) -> dict[str, Descriptions]:
+    """What a peer says of its spaces: by "observation" and "action", then by path.
+
+    Raises:
+        TypeError: It says something else.
+    """
+    told = about.get("spaces") or {}
+    if not isinstance(told, dict) or not all(isinstance(parts, dict) for parts in told.values()):
+        raise TypeError("'spaces' in about is not a map of maps")
+    if not all(isinstance(part, dict) for parts in told.values() for part in parts.values()):
+        raise TypeError("a space's description is not a map")
     return told
 
 

@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import ferry
 import spaces_to_try
 from conftest import PATIENCE, Connect
+from ferry import blobs
 from same import assert_same
 from values_to_try import random_text, random_value
 
@@ -278,3 +279,44 @@ def test_observations_that_are_no_values_are_backend_errors(connect: Connect, en
         env.step({"say": "bad graph", "pick": (0,), "choose": (0, 0)})
     env.reset(seed=1)
     env.step({"say": "fine", "pick": (0,), "choose": (0, 0)})
+
+
+# ---- What a peer says of itself ----
+
+
+class Saying(ferry.ServerBackend):
+    """Tells agents something else of itself than it is."""
+
+    told: ClassVar[dict[str, Any]] = {}
+
+    def _about(self) -> bytes:
+        return blobs.pack(self.told)
+
+
+@contextmanager
+def saying(told: dict[str, Any], space: gymnasium.Space[Any], first: Any) -> Iterator[None]:
+    """A backend at the name "echo" that says so of itself."""
+    backend = type("Told", (Saying,), {"told": told})(Echo(space, first), "echo")
+    thread = threading.Thread(target=backend.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        backend.close()
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"metadata": {"render_modes": 5}},
+        {"spaces": 5},
+        {"spaces": {"observation": 5}},
+        {"spaces": {"observation": {"": 5}}},
+        {"spec": "{"},
+        {"spec": {"id": 5}},
+    ],
+)
+def test_nonsense_about_an_environment_is_a_protocol_error(told: dict[str, Any]) -> None:
+    with saying(told, spaces.Discrete(2), 0), pytest.raises(ferry.ProtocolError, match="says of itself cannot be read"):
+        ferry.ClientEnv("echo", timeout=PATIENCE, render_mode="human")
