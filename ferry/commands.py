@@ -45,18 +45,30 @@ def info(address: str, as_json: bool) -> int:
     if seen is None:
         raise ferry.AddressError(f"nobody listens at {str(path)!r} any more; ferry ls lists who does")
     channel = survey.channel(path)
-    if channel is None and seen.state == "free" and seen.side == "environment":
-        with ferry.ClientEnv(str(path), timeout=_PATIENCE):
-            channel = survey.channel(path)
-        seen_free = True
-    else:
-        seen_free = False
+    seen_free = channel is None and seen.state == "free" and seen.side == "environment"
+    if seen_free:
+        channel = _asked(path)
     told = _told(seen, channel, seen_free)
     if as_json:
         print(json.dumps(told, indent=2, default=str))
     else:
         _describe(told)
     return 0
+
+
+def _asked(path: Path) -> survey.Channel | None:
+    """What an environment shows of itself while it has an agent: this one; None if it shows nothing in time."""
+    deadline = time.monotonic() + _PATIENCE
+    agent = _core.Agent(str(path), timeout=_PATIENCE, decode=blobs.decode, encode=blobs.encode)
+    try:
+        if not agent.connect(_PATIENCE):
+            raise ferry.FerryTimeoutError(agent.why)
+        # The environment shows it when it looks around next: a game, in its next tick.
+        while (channel := survey.channel(path)) is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return channel
+    finally:
+        agent.close()
 
 
 def bench(as_json: bool) -> int:

@@ -188,6 +188,45 @@ def test_ls_and_info_tell_what_a_free_environment_is(serve: Serve, capsys: pytes
         env.reset()
 
 
+@pytest.mark.parametrize("tick", [0.0, 0.03])
+def test_info_waits_until_an_environment_has_shown_itself(tick: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """A game sees in one of its ticks that an agent has come, which is after the agent knows it."""
+    ended = threading.Event()
+    backend = ferry.ServerBackend("CartPole-v1", "game")
+
+    def play() -> None:
+        while not ended.wait(tick):
+            backend._channel.next(0)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        for _ in range(10):
+            told = rows_of("info game", capsys)
+            assert told["environment"] == "CartPole-v1"
+            assert told["action_space"] == "Discrete(2)"
+    finally:
+        ended.set()
+        thread.join(PATIENCE)
+        backend.close()
+
+
+def test_info_tells_of_spaces_that_only_their_owners_know(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    code = """
+import gymnasium, ferry, sample_envs
+class Own(gymnasium.Space): pass
+ferry.spaces.register(Own, lambda space: None, lambda told: Own())
+env = sample_envs.Scripted()
+env.observation_space = Own()
+ferry.ServerBackend(env, "test").run()
+"""
+    start("-c", code)
+    wait_until(lambda: bool(rows_of("ls", capsys)))
+    told = rows_of("info test", capsys)
+    assert told["observation_space"].startswith("? (")
+    assert told["fields"]
+
+
 def test_info_tells_who_holds_it_and_what_was_counted(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve("sample_envs:Wordy")
     with ferry.ClientEnv("test", timeout=PATIENCE) as env:
