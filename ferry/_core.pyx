@@ -581,12 +581,18 @@ cdef class Agent(Handle):
             self.refused(answer, kind)
         if kind == FERRY_CALL:
             return self.returned(answer)
+        if self.extra.incoming:  # of an earlier turn
+            self.extra.incoming = {}
         info = {} if answer.blob.format == FERRY_NONE else self.info(answer)
-        observation = self.observation.read(answer)
-        if self.infos:
-            for key, index, node in self.infos:
-                if answer.present[<uint32_t>index][0]:
-                    info[key] = (<Node>node).read(answer)
+        try:
+            observation = self.observation.read(answer)
+            if self.infos:
+                for key, index, node in self.infos:
+                    if answer.present[<uint32_t>index][0]:
+                        info[key] = (<Node>node).read(answer)
+        except BackendError:
+            self.needs_reset = True
+            raise
         if kind == FERRY_RESET:
             self.needs_reset, self.has_reset = False, True
             return observation, info
@@ -754,6 +760,8 @@ cdef class Env(Handle):
         self.enter()
         try:
             self.expect(FERRY_STEP)
+            if self.extra.incoming:  # of an earlier turn
+                self.extra.incoming = {}
             if self.turn.blob.format == FERRY_VALUES:
                 content = blob_of(&self.turn.blob)
                 _nothing, self.extra.incoming = parts_of(self.decode(content[1], content[0]))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import random
+import shlex
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -320,3 +325,43 @@ def saying(told: dict[str, Any], space: gymnasium.Space[Any], first: Any) -> Ite
 def test_nonsense_about_an_environment_is_a_protocol_error(told: dict[str, Any]) -> None:
     with saying(told, spaces.Discrete(2), 0), pytest.raises(ferry.ProtocolError, match="says of itself cannot be read"):
         ferry.ClientEnv("echo", timeout=PATIENCE, render_mode="human")
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a C program that says of texts that they lie in the blob, and sends it with the first turn alone."""
+    source, program = Path(__file__).parent / "c" / "forgetful.c", tmp_path / "forgetful"
+    flags = subprocess.run(
+        [sys.executable, "-m", "ferry", "--cflags", "--libs"], check=True, capture_output=True, text=True
+    ).stdout
+    subprocess.run(["cc", str(source), *shlex.split(flags), "-o", str(program)], check=True)
+    return lambda *arguments: subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="install a C compiler")
+def test_an_observation_that_is_missing_is_not_the_one_before(forgetful: Callable[..., subprocess.Popen[str]]) -> None:
+    process = forgetful("env", "echo")
+    try:
+        with ferry.ClientEnv("echo", timeout=PATIENCE) as env:
+            for _ in range(2):
+                assert env.reset()[0] == "first"
+                with pytest.raises(ferry.BackendError, match="no text is there"):
+                    env.step(0)
+                with pytest.raises(gymnasium.error.ResetNeeded):
+                    env.step(0)
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="install a C compiler")
+def test_an_action_that_is_missing_is_not_the_one_before(forgetful: Callable[..., subprocess.Popen[str]]) -> None:
+    backend = ferry.ServerBackend(Echo(spaces.Text(1000, charset="first"), "t"), "echo")
+    thread = threading.Thread(target=backend.run)
+    thread.start()
+    try:
+        output, _ = forgetful("agent", "echo").communicate(timeout=PATIENCE)
+        assert output.split() == ["0", "0", "1"]
+    finally:
+        backend.close()
+        thread.join(PATIENCE)
