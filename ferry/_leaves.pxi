@@ -363,6 +363,7 @@ cdef class List(Array):
             if not isinstance(value, np.ndarray):
                 raise self.wrong("is said to lie in the blob, and no array is there")
             array = self.conformed(value, self.shape_of(len(value) if value.ndim else -1))
+            self.check_count(len(array))
             self.check_range(array)
         elif count > self.capacity:
             raise self.wrong(f"has {count} elements; there is room for {self.capacity}")
@@ -376,7 +377,7 @@ cdef class List(Array):
     cdef int write(self, const ferry_turn *turn, object value) except -1:
         cdef ferry_list *place = <ferry_list *>turn.data[self.index]
         cdef cnp.ndarray array
-        if not isinstance(value, (np.ndarray, tuple, list)):
+        if not isinstance(value, (np.ndarray, tuple, list)) or (isinstance(value, np.ndarray) and value.ndim == 0):
             wanted = "an array of stacked elements" if self.stack else "a tuple of elements"
             raise self.wrong(f"is of type {type(value).__name__}; {wanted} is wanted")
         array = np.empty(self.shape_of(0), self.dtype)
@@ -384,12 +385,19 @@ cdef class List(Array):
             array = self.conformed(value, self.shape_of(len(value)))
         if self.strict and self.low is not None:
             self.check_range(array)
-        if <uint32_t>len(array) > self.capacity:
+        self.check_count(len(array))
+        if <size_t>len(array) > self.capacity:
             self.extra.outgoing[self.index] = array
             place.count = FERRY_IN_BLOB
         else:
             memcpy(place + 1, cnp.PyArray_DATA(array), len(array) * self.size_bytes)
             place.count = <uint32_t>len(array)
+        return 0
+
+    cdef int check_count(self, Py_ssize_t count) except -1:
+        """Elements without bytes fit into any blob in any number; as Python's objects they would fill the memory."""
+        if self.size_bytes == 0 and <size_t>count > self.capacity:
+            raise self.wrong(f"has {count} elements; there is room for {self.capacity}")
         return 0
 
     cdef int check_range(self, cnp.ndarray array) except -1:

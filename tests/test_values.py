@@ -365,3 +365,21 @@ def test_an_action_that_is_missing_is_not_the_one_before(forgetful: Callable[...
     finally:
         backend.close()
         thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_number_is_no_sequence(stack: bool) -> None:
+    with echoing(spaces.Sequence(spaces.Discrete(3), stack=stack)) as env:
+        env.reset()
+        for action in (np.array(1), np.int64(1), 1):
+            with pytest.raises(gymnasium.error.InvalidAction, match="elements is wanted"):
+                env.step(action)
+
+
+def test_elements_without_bytes_are_not_multiplied_without_end() -> None:
+    """A blob of a few bytes may hold an array of any number of them."""
+    with echoing(spaces.Sequence(spaces.Box(0, 1, (0,))), ()) as env:
+        env.reset()
+        assert len(env.step(np.zeros((60, 0), np.float32))[0]) == 60
+        with pytest.raises(gymnasium.error.InvalidAction, match="has 4294967297 elements; there is room for 64"):
+            env.step(np.zeros((2**32 + 1, 0), np.float32))
