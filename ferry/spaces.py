@@ -113,13 +113,19 @@ def described(about: Mapping[str, Any]) -> dict[str, Descriptions]:
 
 def codecs(table: Sequence[Field], observation: Space, action: Space) -> dict[int, Codec]:
     """What to do with values that may travel in blobs, by number of the field in a table that describes both spaces."""
-    numbers = {(field.role, field.path): i for i, field in enumerate(table)}
+    whole = {_core.OBSERVATION: observation, _core.ACTION: action}
     return {
-        numbers[field.role, field.path]: descriptions.codec(part)
-        for space, role in ((observation, _core.OBSERVATION), (action, _core.ACTION))
-        for field, part in _leaves(space, role)
-        if field.kind in (_core.OTHER, _core.STRING) or field.capacity
+        number: descriptions.codec(_at(whole[field.role], field.path))
+        for number, field in enumerate(table)
+        if field.role in whole and (field.kind in (_core.OTHER, _core.STRING) or field.capacity)
     }
+
+
+def _at(space: Any, path: str) -> Space:
+    """The part of a space that has a path. What is described beside the table may have parts that have none."""
+    for part in _parts(path):
+        space = space.spaces[part]
+    return cast(Space, space)
 
 
 def _leaves(space: Space, role: int) -> list[tuple[Field, Space]]:
@@ -355,7 +361,7 @@ def _in_order(branch: dict[str | int, _Branch], role: int) -> Iterable[_Branch]:
 def _leaf(field: Field, told: Description) -> Space:
     if field.kind == _core.STRING:
         # An environment that says nothing of its texts' length and characters may send whatever fits.
-        return descriptions.space_of({"type": "Text", "charset": string.printable, **_lengths(field), **told})
+        return descriptions.space_of({"charset": string.printable, **_lengths(field), **told, "type": "Text"})
     if field.kind == _core.OTHER:
         if not told:
             raise ProtocolError(

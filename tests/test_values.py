@@ -327,6 +327,21 @@ def test_nonsense_about_an_environment_is_a_protocol_error(told: dict[str, Any])
         ferry.ClientEnv("echo", timeout=PATIENCE, render_mode="human")
 
 
+def test_a_space_of_fields_may_travel_as_a_whole() -> None:
+    """Another implementation may describe a Dict, say, where it has but one field, which lies in blobs."""
+    described = {
+        "type": "Dict",
+        "spaces": {"text": {"type": "Text", "max_length": 4, "charset": "ab"}, "box": {"type": "Box", "shape": [2]}},
+    }
+    value = {"text": "ab", "box": np.zeros(2, np.float32)}
+    one = spaces.OneOf([spaces.Discrete(2)])
+    parts = {"x/y": described, "x/z": {"type": "Box"}}
+    told = {"spaces": {"observation": parts, "action": parts}}
+    whole = spaces.Dict({"x": spaces.Dict({"y": one, "z": one})})
+    with saying(told, whole, {"x": {"y": value, "z": 1.0}}), ferry.ClientEnv("echo", timeout=PATIENCE) as env:
+        assert_same(env.reset()[0], {"x": {"y": value, "z": 1.0}})
+
+
 @pytest.fixture
 def forgetful(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts a C program that says of texts that they lie in the blob, and sends it with the first turn alone."""
