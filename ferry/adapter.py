@@ -158,7 +158,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             return None
         return self._request(op="render")
 
-    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a method of the environment, or of a wrapper around it, and returns what it returns.
 
         Args:

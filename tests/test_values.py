@@ -46,6 +46,9 @@ class Echo(gymnasium.Env[Any, Any]):
     def make(self, size_bytes: int) -> bytes:
         return bytes(size_bytes)
 
+    def names(self, /, **arguments: Any) -> dict[str, Any]:
+        return arguments
+
 
 @contextmanager
 def echoing(space: gymnasium.Space[Any], first: Any = None, **options: Any) -> Iterator[ferry.ClientEnv]:
@@ -398,3 +401,8 @@ def test_elements_without_bytes_are_not_multiplied_without_end() -> None:
         assert len(env.step(np.zeros((60, 0), np.float32))[0]) == 60
         with pytest.raises(gymnasium.error.InvalidAction, match="has 4294967297 elements; there is room for 64"):
             env.step(np.zeros((2**32 + 1, 0), np.float32))
+
+
+def test_arguments_of_any_name_travel() -> None:
+    with echoing(spaces.Discrete(2)) as env:
+        assert env.call("names", name=1, self=2, op=3) == {"name": 1, "self": 2, "op": 3}
