@@ -63,19 +63,21 @@ class Backend:
         self._owns_env = not isinstance(env, gymnasium.Env)
         self._make = _maker(env)
         self.env: gymnasium.Env[Any, Any] = _made(env)
-        self._usual_mode = self.env.render_mode
+        # What the environment was made for; it may change its own word of it.
+        self._usual_mode = self._mode = self.env.render_mode
         self._asked_to_draw = False
         self._dropped: set[str] = set()
         self._running = threading.RLock()
         self._ended = False
         try:
-            table = _table(self.env)
+            self._table = _table(self.env)
+            self._spoken = _spoken(self.env)
             self._channel = _core.Env(
                 with_role("connect", address) if self._role == "connect" else address,
-                table,
-                spaces.template(table, _core.OBSERVATION),
-                spaces.template(table, _core.ACTION),
-                codecs=spaces.codecs(table, self.env.observation_space, self.env.action_space),
+                self._table,
+                spaces.template(self._table, _core.OBSERVATION),
+                spaces.template(self._table, _core.ACTION),
+                codecs=spaces.codecs(self._table, self.env.observation_space, self.env.action_space),
                 decode=blobs.decode,
                 encode=blobs.encode,
                 about=(blobs.MSGPACK, self._about()),
@@ -203,19 +205,24 @@ class Backend:
 
     def _draw_as(self, mode: str | None) -> None:
         """Makes the environment anew if it was made for another render mode."""
-        if mode == self.env.render_mode:
+        if mode == self._mode:
             return
         if self._make is None:
             raise ValueError(
-                f"the environment was made with render_mode={self.env.render_mode!r} and handed to the backend, which "
+                f"the environment was made with render_mode={self._mode!r} and handed to the backend, which "
                 f"cannot make it anew for {mode!r}; give the backend an id, or a callable with the argument render_mode"
             )
         env = self._make(mode)
-        if _table(env) != _table(self.env):
-            env.close()
-            raise ValueError(f"with render_mode={mode!r} the environment has other spaces")
-        self.env, old = env, self.env
-        old.close()
+        try:
+            if _table(env) != self._table or blobs.pack(_spoken(env)) != blobs.pack(self._spoken):
+                raise ValueError(f"with render_mode={mode!r} the environment has other spaces")
+        except BaseException:
+            if env is not self.env:
+                env.close()
+            raise
+        self.env, old, self._mode = env, self.env, mode
+        if old is not env:
+            old.close()
 
     def _about(self) -> bytes:
         """What agents are told: metadata as far as it can travel, and all of the spaces."""
@@ -230,12 +237,8 @@ class Backend:
             "metadata": {**env.metadata, "render_modes": modes},
             "spec": None if env.spec is None else _spec_json(env.spec),
         }
-        spoken = {
-            "observation": spaces.describe(env.observation_space, _core.OBSERVATION),
-            "action": spaces.describe(env.action_space, _core.ACTION),
-        }
-        blobs.pack(spoken)  # which raises for what a registered class said of itself and no blob carries
-        return blobs.encode({**told, "spaces": spoken}, blobs.MSGPACK, dropped=lambda *_: None)
+        blobs.pack(self._spoken)  # which raises for what a registered class said of itself and no blob carries
+        return blobs.encode({**told, "spaces": self._spoken}, blobs.MSGPACK, dropped=lambda *_: None)
 
     def _info(self, info: dict[str, Any]) -> tuple[int, bytes]:
         return blobs.MSGPACK, blobs.encode(info, blobs.MSGPACK, dropped=self._drop)
@@ -354,6 +357,14 @@ def _can_draw(creator: Callable[..., Any]) -> bool:
 def _table(env: gymnasium.Env[Any, Any]) -> tuple[_core.Field, ...]:
     observation = spaces.fields(env.observation_space, _core.OBSERVATION)
     return (*observation, *spaces.fields(env.action_space, _core.ACTION))
+
+
+def _spoken(env: gymnasium.Env[Any, Any]) -> dict[str, spaces.Descriptions]:
+    """What the table leaves unsaid of the spaces."""
+    return {
+        "observation": spaces.describe(env.observation_space, _core.OBSERVATION),
+        "action": spaces.describe(env.action_space, _core.ACTION),
+    }
 
 
 def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -195,3 +195,64 @@ def test_several_backends_side_by_side_in_one_process() -> None:
         for _ in range(5):
             a.step(a.action_space.sample())
             b.step(b.action_space.sample())
+
+
+# ---- Made anew to draw ----
+
+
+class Canvas(sample_envs.Drawn):
+    """Its space says how it draws, in what fields leave unsaid; in one mode no agent could have it.
+
+    Attributes:
+        open: Those that have been made and not closed.
+    """
+
+    open: ClassVar[list[Canvas]] = []
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        known: gymnasium.Space[Any] = gymnasium.spaces.Text(7 if render_mode == "human" else 5)
+        self.observation_space = gymnasium.Space() if render_mode == "rgb_array" else known  # type: ignore[assignment]
+        self.open.append(self)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return "x", {"mode": self.render_mode}
+
+    def close(self) -> None:
+        self.open.remove(self)
+
+
+def test_what_is_made_anew_and_does_not_fit_is_closed_again() -> None:
+    with running(ferry.ServerBackend(Canvas, "test")):
+        for mode, text in (("human", "has other spaces"), ("rgb_array", "which Ferry does not know")):
+            with pytest.raises(ferry.BackendError, match=text):
+                ferry.ClientEnv("test", timeout=PATIENCE, render_mode=mode)
+            assert len(Canvas.open) == 1
+        with ferry.ClientEnv("test", timeout=PATIENCE, render_mode="ansi") as env:
+            assert env.reset()[1] == {"mode": "ansi"}
+            assert len(Canvas.open) == 1
+    assert Canvas.open == []
+
+
+def test_an_environment_that_is_made_anew_as_itself_is_closed_once() -> None:
+    only = Canvas()
+
+    def make_anew(render_mode: str | None = None) -> Canvas:
+        return only
+
+    with (
+        running(ferry.ServerBackend(make_anew, "test")),
+        ferry.ClientEnv("test", timeout=PATIENCE, render_mode="ansi") as env,
+    ):
+        env.reset()
+        assert Canvas.open == [only]
+    assert Canvas.open == []
+
+
+def test_an_environment_may_change_its_own_render_mode() -> None:
+    only = Canvas()
+    with running(ferry.ServerBackend(only, "test")), ferry.ClientEnv("test", timeout=PATIENCE) as env:
+        env.set_attr("render_mode", "ansi")
+        assert env.reset()[1] == {"mode": "ansi"}
+    only.close()
