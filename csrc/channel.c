@@ -491,7 +491,9 @@ void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
                     "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
                     channel->peer_pid, text, state_seconds);
     else if (channel->address.serve)
-        ferry__fail(why, 0, "no %s has connected to '%s' for %.1f s; start one with FERRY_ADDRESS=connect:%s", peer, text, seconds, text);
+        ferry__fail(why, 0,
+                    "no %s has connected to '%s' for %.1f s; start one: a game or an agent with FERRY_ADDRESS=connect:%s, in Python %s",
+                    peer, text, seconds, text, channel->side == FERRY__AGENT ? "a ClientBackend" : "a ClientEnv");
     else {
         ferry__fail(why, 0, "no %s has served '%s' for %.1f s; start one there, or correct the address", peer, text, seconds);
         ferry__address_advise(&channel->address, why);

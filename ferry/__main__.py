@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = []
+    sys.path.insert(0, "")  # as `python -m` does: environments and wrappers of one's own lie where one is
     if words[:1] == ["check"] and "--" in words:  # what follows is the command's own
         mark = words.index("--")
         words, command = words[:mark], words[mark + 1 :]
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,7 +126,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     address = options.address or re.sub(r"[^A-Za-z0-9._-]", "-", options.env_id)[:40]
-    sys.path.insert(0, "")  # as `python -m` does: environments of one's own lie where one is
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="ferry: %(message)s")
 
@@ -190,7 +193,7 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+        raise argparse.ArgumentTypeError(f"not JSON: {error}; write '{{\"name\": value}}'") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("an object is wanted: '{\"name\": value}'")
     return value

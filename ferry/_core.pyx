@@ -395,7 +395,7 @@ cdef class Agent(Handle):
         """What the connected environment says of itself.
 
         Returns:
-            (name, fields, format of options, blob or None, whether it takes calls).
+            (what texts call it, fields, format of options, blob or None, whether it takes calls).
         """
         cdef const ferry_env_desc *desc
         self.enter()
@@ -404,7 +404,8 @@ cdef class Agent(Handle):
             if desc is NULL:
                 raise FerryError(f"{self.label} has not been connected yet")
             fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
-            self.name = text_of(desc.name) or label_of("at", self.address.decode() if self.address else None)
+            name = text_of(desc.name)
+            self.name = repr(name) if name else label_of("at", self.address.decode() if self.address else None)
             return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0
         finally:
             self.leave()
@@ -635,7 +636,7 @@ cdef class Agent(Handle):
 
     cdef str reset_text(self):
         if not self.connected:
-            return f"{self.label} has lost its environment; reset() connects again and begins an episode"
+            return f"{self.label} has lost its environment{self.after_loss or '; launch it again'}"
         return f"{self.label} has no episode under way; call reset() before step()"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import math
 import os
@@ -54,7 +55,7 @@ class Adapter(gymnasium.Env[Any, Any]):
     _role: ClassVar[Literal["serve", "connect"]] = "connect"
     # The function of this package that makes one, if it is not the class.
     _maker: ClassVar[str | None] = None
-    _after_loss: ClassVar[str] = "; reset() meets the next one"
+    _after_loss = "; reset() meets the next one"
 
     def __init__(
         self,
@@ -96,6 +97,16 @@ class Adapter(gymnasium.Env[Any, Any]):
         except BaseException:
             self.close()
             raise
+
+    def __init_subclass__(cls) -> None:
+        """Says in every adapter's own documentation what its arguments are."""
+        super().__init_subclass__()
+        own, arguments = (
+            inspect.cleandoc(cls.__doc__ or ""),
+            inspect.cleandoc(Adapter.__doc__ or "").partition("\n\n")[2],
+        )
+        if not cls.__name__.startswith("_") and "Args:" not in own and "__init__" not in vars(cls):
+            cls.__doc__ = f"{own}\n\n{arguments}"
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes an action and returns what followed: (observation, reward, terminated, truncated, info).
@@ -151,10 +162,11 @@ class Adapter(gymnasium.Env[Any, Any]):
             BackendError: The environment raised.
         """
         if self.render_mode is None:
-            gymnasium.logger.warn(
-                f"{self} was made without a render mode; make it with one of "
-                f"{self.metadata.get('render_modes')}: {type(self).__name__}(..., render_mode='rgb_array')"
+            offered = self.metadata["render_modes"]
+            remedy = (
+                f"make it with one: render_mode={offered[0]!r}, say" if offered else "and its environment offers none"
             )
+            gymnasium.logger.warn(f"{self} was made without a render mode; {remedy}")
             return None
         return self._request(op="render")
 
@@ -178,7 +190,10 @@ class Adapter(gymnasium.Env[Any, Any]):
         return self._request(op="get", name=_public(name))
 
     def set_attr(self, name: str, value: Any) -> None:
-        """Sets a public attribute where the environment or a wrapper has it; else on the outermost wrapper."""
+        """Sets a public attribute where the environment or a wrapper has it; else on the outermost wrapper.
+
+        It stays set for the agents that come after.
+        """
         self._request(op="set", name=_public(name), value=value)
 
     def has_wrapper_attr(self, name: str) -> bool:
@@ -259,7 +274,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             elif fields != self._fields or not _equal(described, self._described):
                 lines = "\n  ".join(["", *spaces.differences(self._fields, fields)])
                 remedy = f"make a new {type(self).__name__} for it"
-                raise LayoutMismatchError(f"the environment {name!r} is not shaped as the one before; {remedy}:{lines}")
+                raise LayoutMismatchError(f"the environment {name} is not shaped as the one before; {remedy}:{lines}")
             self._agent.bind(
                 fields,
                 spaces.template(fields, _core.OBSERVATION),
@@ -277,7 +292,9 @@ class Adapter(gymnasium.Env[Any, Any]):
         offered = self.metadata["render_modes"]
         if self.render_mode not in offered:
             raise ValueError(
-                f"the environment {name!r} does not offer the render mode {self.render_mode!r}; it offers {offered}"
+                f"the environment {name} does not offer the render mode {self.render_mode!r}; it offers {offered}. A "
+                "backend offers all modes if it makes its environment itself: of an id, or of a callable that takes "
+                "render_mode"
             )
         self._request(op="render_mode", mode=self.render_mode)
 
@@ -299,7 +316,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             metadata["render_modes"] = list(metadata["render_modes"] or [])
             self._remote_spec = _spec(told.get("spec"))
         except Exception as error:  # foreign data in Gymnasium's hands: it may stumble in any way
-            raise ProtocolError(f"what the environment {name!r} says of itself cannot be read: {error}") from error
+            raise ProtocolError(f"what the environment {name} says of itself cannot be read: {error}") from error
         self.metadata = {**type(self).metadata, **metadata}
         return described
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
+import functools
 import importlib
 import inspect
 import json
 import logging
+import re
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -148,6 +152,8 @@ class Backend:
         except Exception as error:
             if self._ended:  # by close(), called from the environment
                 return
+            if work != self._call:
+                logger.warning("the environment raised %s: %s; its agent is told", type(error).__name__, error)
             self._channel.refuse((blobs.MSGPACK, blobs.encode(_report(error), blobs.MSGPACK)))
 
     def _step(self) -> None:
@@ -331,6 +337,11 @@ def _creator(env_id: str) -> Callable[..., Any] | None:
     if not colon or not name.isidentifier():
         return None
     found = getattr(importlib.import_module(module), name, None)
+    if found is None and re.search(r"-v\d+$", name) is None:  # as ids of Gymnasium's registry end
+        near = difflib.get_close_matches(name, dir(sys.modules[module]), 1)
+        raise ValueError(
+            f"the module {module!r} has nothing called {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     return found if callable(found) else None
 
 
@@ -339,10 +350,28 @@ def _maker(
 ) -> Callable[[str | None], gymnasium.Env[Any, Any]] | None:
     """What makes the environment for a render mode, if anything can."""
     if isinstance(env, str):
-        return (lambda mode: make(env, render_mode=mode)) if takes_render_mode(env) else None
+        if not takes_render_mode(env):
+            return None
+        create = functools.partial(make, env)
+        return (lambda mode: create(render_mode=mode)) if _creator(env) is None else _collecting(create)
     if isinstance(env, gymnasium.Env) or not callable(env) or not _can_draw(env):
         return None
-    return lambda mode: _made(lambda: env(render_mode=mode))
+    return _collecting(lambda render_mode: _made(lambda: env(render_mode=render_mode)))
+
+
+def _collecting(create: Callable[..., gymnasium.Env[Any, Any]]) -> Callable[[str | None], gymnasium.Env[Any, Any]]:
+    """Makes environments that collect frames where they do not do so themselves, as gymnasium.make does."""
+
+    def made(mode: str | None) -> gymnasium.Env[Any, Any]:
+        if mode is None or not mode.endswith("_list"):
+            return create(render_mode=mode)
+        env = create(render_mode=mode.removesuffix("_list"))
+        if mode not in (env.metadata.get("render_modes") or []):
+            return gymnasium.wrappers.RenderCollection(env)
+        env.close()
+        return create(render_mode=mode)
+
+    return made
 
 
 def _can_draw(creator: Callable[..., Any]) -> bool:

@@ -423,7 +423,10 @@ def _write(
             return data
     except _FAILURES:
         pass
-    return write(_sifted(value, "", (), leaf, dropped))
+    try:
+        return write(_sifted(value, "", (), leaf, dropped))
+    except _RefusedError as refused:
+        raise TypeError(str(refused)) from None
 
 
 def _sifted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,12 +27,14 @@ def ls(as_json: bool) -> int:
     """Lists who listens; removes names whose server died."""
     found = [seen for path in survey.names() if (seen := survey.visit(path)) is not None]
     if as_json:
-        rows = [{**vars(seen), "side": _listens(seen), "command": _command(seen.pid)} for seen in found]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([_told(seen, None, False) for seen in found], indent=2))
     elif found:
         _table(
-            ["name", "state", "listens", "pid", "command"],
-            [[seen.name, seen.state, _listens(seen), str(seen.pid), _command(seen.pid)] for seen in found],
+            ["name", "state", "agent", "listens", "pid", "command"],
+            [
+                [t["name"], t["state"], str(t.get("held_by", "")), t["listens"], str(t["pid"]), t["command"]]
+                for t in (_told(seen, None, False) for seen in found)
+            ],
         )
     else:
         print(f"ferry: nobody listens in {', '.join(map(str, survey.directories()))}", file=sys.stderr)
@@ -157,8 +160,8 @@ def _told(seen: survey.Visit, channel: survey.Channel | None, seen_free: bool) -
         "command": _command(seen.pid),
         "library": seen.version,
     }
-    if seen.text:
-        told["says"] = seen.text
+    if (holder := survey.holder(Path(seen.path))) is not None:
+        told["held_by"] = holder
     if channel is None:
         return told
     about = blobs.decode(channel.about[1], channel.about[0]) if channel.about is not None else {}
@@ -210,7 +213,10 @@ def _spec(text: Any) -> Any:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        if len(words) > 1 and os.path.basename(words[0]).startswith("python") and os.path.basename(words[1]) == "ferry":
+            words = ["ferry", *words[2:]]
+        return " ".join(words).strip()
     except OSError:
         return ""
 

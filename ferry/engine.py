@@ -131,7 +131,7 @@ class Engine:
         if os.getpid() != self._parent:
             return
         self.ours.close()
-        for urge in (None, self.process.terminate, self.process.kill):
+        for urge in (None, self.process.terminate, self._kill_all):
             if urge is not None:
                 urge()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -139,6 +139,10 @@ class Engine:
                 break
         if self._output is not None:
             self._output.finish()
+
+    def _kill_all(self) -> None:
+        """Kills it with what it started; it leads a group of its own."""
+        os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class _Output:

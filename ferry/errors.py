@@ -74,15 +74,15 @@ class BackendError(FerryError):
         """Makes the error from what a backend reported.
 
         Args:
-            channel: Name of the channel, for the text.
+            channel: What the text calls the environment, in quotes where it has a name.
             report: Plain text, or a mapping with "type", "text" and "traceback".
             remedy: What the text ends with.
         """
         if not isinstance(report, dict):
-            return cls(f"the environment {channel!r} failed: {report}{remedy}")
+            return cls(f"the environment {channel} failed: {report}{remedy}")
         kind, text, traceback = (str(report.get(key, "")) for key in ("type", "text", "traceback"))
         raised = f"{kind}: {text}" if text else kind
-        message = f"the environment {channel!r} raised {raised}{remedy}"
+        message = f"the environment {channel} raised {raised}{remedy}"
         if traceback:
             message += f"\n\nOn the environment's side:\n{traceback.rstrip()}"
         return cls(message, kind, traceback)

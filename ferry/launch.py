@@ -11,7 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, overload
+from typing import Any, Literal, NoReturn, TypeAlias, overload
 
 import gymnasium
 import numpy as np
@@ -138,6 +138,8 @@ class Supervised(Adapter):
         if on_crash not in ("raise", "truncate", "restart"):
             raise ValueError(f"on_crash is 'raise', 'truncate' or 'restart', not {on_crash!r}")
         self._on_crash = on_crash
+        if isinstance(self, LaunchedEnv) and on_crash != "restart":
+            self._after_loss = ""  # there is no next one to meet
         self._max_restarts = max_restarts
         self._start_timeout = start_timeout
         self._restarts = 0
@@ -255,8 +257,6 @@ class Supervised(Adapter):
 class AttachedEnv(Supervised):
     """A gymnasium.Env at an address, where an environment serves that somebody else starts. Made by `launch`."""
 
-    _after_loss: ClassVar[str] = ""
-
     def _met(self) -> bool:
         return self._agent.connect(self._timeout if self._start_timeout is None else self._start_timeout)
 
@@ -267,8 +267,6 @@ class LaunchedEnv(Supervised):
     Attributes:
         process: The process; another one after a restart.
     """
-
-    _after_loss: ClassVar[str] = ""
 
     def __init__(
         self,

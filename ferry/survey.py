@@ -23,7 +23,7 @@ import numpy as np
 from ferry import _core
 from ferry.errors import AddressError, ProtocolError
 
-__all__ = ["Channel", "Side", "Visit", "channel", "directories", "is_shown", "names", "path_of", "visit"]
+__all__ = ["Channel", "Side", "Visit", "channel", "directories", "holder", "is_shown", "names", "path_of", "visit"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 # Seconds within which a side that waits for its peer greets a visitor; one that is busy in its own code does not.
@@ -227,6 +227,15 @@ def _exactly(stream: socket.socket, size_bytes: int) -> bytes:
 def _shown(path: Path) -> Path:
     """The link to the region of a channel."""
     return path.parent / f".{path.name}.map"
+
+
+def holder(path: Path) -> int | None:
+    """The process of the agent that plays there, if the channel can be looked at."""
+    try:
+        seen = channel(path)
+    except ProtocolError:
+        return None
+    return seen.agent.pid if seen is not None else None
 
 
 def is_shown(path: Path) -> bool:

@@ -176,7 +176,8 @@ typedef struct ferry_field {
     const void *low_each, *high_each;
     int64_t n, start; /* Discrete: the n values from start on */
     /* Not 0: the field is a list of up to so many elements that fit into shared memory, and kind, dtype, shape and bounds are those of one
-     * element: a Gymnasium Sequence. A FERRY_STRING must have one, in bytes. data[] then points to a ferry_list. */
+     * element: a Gymnasium Sequence. A FERRY_STRING must have one, in bytes; its Text has printable
+     * ASCII and 0 to capacity characters, unless "spaces" in "about" says more. data[] then points to a ferry_list. */
     uint32_t capacity;
     uint32_t reserved;
 } ferry_field;
@@ -217,10 +218,10 @@ typedef enum ferry_kind {
     FERRY_CALL = 4 /* a request in the blob, at any time; wants a blob, no observation. Only for envs that take calls. See below. */
 } ferry_kind;
 
-/* Calls. The request is a map, in the env's blob_format: {"op": "call", "name": NAME, "args": [...], "kwargs": {...}} calls a method;
+/* Calls. The request is a map, in the env's blob_format, with its keys in this order and, in JSON, no spaces between: {"op": "call", "name": NAME, "args": [...], "kwargs": {...}} calls a method;
  * {"op": "get", "name": NAME}, {"op": "set", "name": NAME, "value": VALUE}, {"op": "has", "name": NAME} are about attributes ("has" wants
  * "method", "value" or null); {"op": "render"} wants a frame (an array, text, or a list of them), {"op": "render_mode", "mode": MODE or null} comes
- * before it and chooses among the modes that "about" lists. The answer's blob is the value, as JSON or MessagePack; without one it is null. ferry_env_fail says
+ * before it and chooses among the modes that "about" lists. Requests may come before the first reset. The answer's blob (ferry_env_blob, then ferry_env_reply) is the value, as JSON or MessagePack; without one it is null. ferry_env_fail says
  * that there is no such thing, or that it failed; the episode goes on all the same. */
 
 /* Per-row status of an answer. */

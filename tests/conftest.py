@@ -21,6 +21,8 @@ import pytest
 import ferry
 
 TESTS = Path(__file__).parent
+# A shell starts its background jobs deaf to Ctrl-C, and they hand that on; what tests start must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))
 
 # Seconds that anything may take before a test calls it lost.

@@ -224,7 +224,7 @@ def test_reset_connects_again(serve: Serve, adapter: type[ferry.ClientEnv], para
         getattr(backend, end)()
         with pytest.raises(ferry.PeerGoneError):
             env.step(0)
-        with pytest.raises(gymnasium.error.ResetNeeded, match=r"reset\(\) connects again"):
+        with pytest.raises(gymnasium.error.ResetNeeded, match=r"reset\(\) meets the next one"):
             env.step(0)
         backend = serve("sample_envs:Scripted", paradigm=paradigm)
         observation, info = env.reset()

@@ -326,7 +326,7 @@ def test_the_next_agent_gets_the_usual_mode_again(serve: Serve) -> None:
         assert env.reset()[1] == {"mode": "ansi"}
     with ferry.ClientEnv("test", timeout=PATIENCE) as env:
         assert env.reset()[1] == {"mode": None}
-        with pytest.warns(UserWarning, match="made without a render mode; make it with one of"):
+        with pytest.warns(UserWarning, match="made without a render mode; make it with one: render_mode='human'"):
             assert env.render() is None
 
 

@@ -172,7 +172,7 @@ def test_ls_and_info_tell_what_a_free_environment_is(serve: Serve, capsys: pytes
     backend = serve("sample_envs:Wordy")
     ferry.ClientEnv("test", timeout=PATIENCE).close()
     (row,) = rows_of("ls", capsys)
-    assert (row["name"], row["state"], row["side"], row["pid"]) == ("test", "free", "environment", backend.process.pid)
+    assert (row["name"], row["state"], row["listens"], row["pid"]) == ("test", "free", "environment", backend.process.pid)
     assert "sample_envs:Wordy" in row["command"]
     told = rows_of("info test", capsys)
     space = sample_envs.Wordy.observation_space
@@ -233,9 +233,9 @@ def test_info_tells_who_holds_it_and_what_was_counted(serve: Serve, capsys: pyte
         env.reset(seed=1)
         env.step({"say": "x" * 50, "pick": (1,) * 10_000, "choose": (0, 1)})
         (row,) = rows_of("ls", capsys)
-        assert (row["state"], row["side"]) == ("held", "environment")
+        assert (row["state"], row["listens"]) == ("held", "environment")
         told = rows_of("info test", capsys)
-        assert f"held by the agent with pid {os.getpid()}" in told["says"]
+        assert row["held_by"] == told["held_by"] == os.getpid()
         assert (told["turns"], told["resets"], told["turn_is_with"]) == (2, 1, "agent")
         assert told["agent"]["pid"] == os.getpid()
         assert told["agent"]["big_blobs"] == 1, "ten thousand picks do not fit into shared memory"
@@ -249,7 +249,7 @@ def test_looking_finds_an_agent_that_waits(start: Start, capsys: pytest.CaptureF
     process = start("-c", "import ferry; ferry.ServerEnv('test', timeout=20)")
     wait_until(lambda: bool(rows_of("ls", capsys)))
     (row,) = rows_of("ls", capsys)
-    assert (row["side"], row["state"], row["pid"]) == ("agent", "free", process.pid)
+    assert (row["listens"], row["state"], row["pid"]) == ("agent", "free", process.pid)
     assert rows_of("info test", capsys)["listens"] == "agent"
 
 
