@@ -7,6 +7,7 @@ save that a Graph's becomes a tuple, and one of a registered class what its owne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -44,6 +45,9 @@ class _Registered(NamedTuple):
     encode_value: Convert
     decode_value: Convert
 
+
+# Of a blob. A few bytes may describe a Box whose bounds would fill the memory.
+_MOST_BYTES = 256 << 20
 
 _registry: dict[str, _Registered] = {}
 
@@ -105,7 +109,12 @@ def describe(space: Space, where: str) -> Description:
         own = _registry[_name(type(space))]
         return {"type": "custom", "name": _name(own.cls), "data": own.encode(space)}
     if isinstance(space, spaces.Box):
-        return {"type": "Box", "dtype": str(space.dtype), "low": space.low, "high": space.high}
+        low, high = space.low, space.high
+        told = {"type": "Box", "dtype": str(space.dtype), "low": low, "high": high}
+        if low.size > 1 and (low == low.flat[0]).all() and (high == high.flat[0]).all():
+            # Arrays of an image's bounds would soon fill all the room for descriptions.
+            told |= {"low": low.flat[0], "high": high.flat[0], "shape": list(space.shape)}
+        return told
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "dtype": str(space.dtype), "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
@@ -159,12 +168,11 @@ def _space(told: Mapping[str, Any]) -> Space:
     kind = told["type"]
     if kind == "Box":
         low, high = told.get("low"), told.get("high")
-        return box(
-            low,
-            high,
-            told.get("shape", np.shape(low if low is not None else 0)),
-            np.dtype(told.get("dtype", "float32")),
-        )
+        shape = tuple(int(n) for n in told.get("shape", np.shape(low if low is not None else 0)))
+        number = np.dtype(told.get("dtype", "float32"))
+        if math.prod(shape) * number.itemsize > _MOST_BYTES:
+            raise ValueError(f"a Box of shape {shape} has values that no blob carries")
+        return box(low, high, shape, number)
     if kind == "Discrete":
         return discrete(int(told["n"]), int(told.get("start", 0)), np.dtype(told.get("dtype", "int64")))
     if kind == "MultiDiscrete":
@@ -174,8 +182,8 @@ def _space(told: Mapping[str, Any]) -> Space:
             nvec, dtype=dtype, start=np.broadcast_to(np.asarray(told.get("start", 0)), nvec.shape)
         )
     if kind == "MultiBinary":
-        shape = [int(n) for n in np.atleast_1d(told["n"])]
-        return spaces.MultiBinary(shape if len(shape) != 1 else shape[0])
+        lengths = [int(n) for n in np.atleast_1d(told["n"])]
+        return spaces.MultiBinary(lengths if len(lengths) != 1 else lengths[0])
     if kind == "Text":
         least, most = int(told.get("min_length", 1)), int(told["max_length"])
         return spaces.Text(most, min_length=least, charset=str(told["charset"]))

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry import _core
+from ferry import _core, blobs, descriptions
 from ferry._core import Field
 from ferry.errors import ProtocolError
 from ferry.spaces import compose, describe, differences, fields, template
@@ -159,3 +159,17 @@ def test_differences_are_told_field_by_field() -> None:
     ]
     assert differences(before, before) == []
     assert "another order" in differences(before, before[::-1])[0]
+
+
+def test_spaces_of_large_images_need_little_room() -> None:
+    image = spaces.Box(0, 255, (1024, 1024, 3), np.uint8)
+    for space in (spaces.OneOf([image]), spaces.Sequence(spaces.Dict({"image": image})), spaces.Graph(image, None)):
+        told = describe(space, _core.OBSERVATION)[""]
+        assert len(blobs.pack(told)) < 500
+        assert_same_space(descriptions.space_of(blobs.unpack(blobs.pack(told))), space)
+
+
+@pytest.mark.parametrize("shape", [[2**40], [2**20, 2**10], [-1]])
+def test_a_description_does_not_fill_the_memory(shape: list[int]) -> None:
+    with pytest.raises(ProtocolError, match="a space that cannot be made"):
+        descriptions.space_of({"type": "OneOf", "spaces": [{"type": "Box", "shape": shape}]})
