@@ -250,16 +250,31 @@ def channel(path: Path) -> Channel | None:
         ProtocolError: The region is not one of this version.
     """
     try:
-        with open(_shown(path), "rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            region = mmap.mmap(file.fileno(), size_bytes, prot=mmap.PROT_READ)
+        # A link that outlived its process may lead anywhere: to a pipe, say, which is not to be waited for.
+        memory = os.open(_shown(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if not _keeps_its_size(memory):
+            raise ProtocolError("the region is not Ferry's, or of another version")
+        region = mmap.mmap(memory, os.fstat(memory).st_size, prot=mmap.PROT_READ)
     except (OSError, ValueError):
         return None
+    finally:
+        os.close(memory)
     with region:
         try:
             return _read_region(region)
         except (struct.error, ValueError, OverflowError) as error:
             raise ProtocolError(f"the region of {path.name!r} is damaged: {error}") from None
+
+
+def _keeps_its_size(memory: int) -> bool:
+    """Whether it is memory whose size is sealed: that of anything else may change while it is read, which kills."""
+    try:
+        return bool(fcntl.fcntl(memory, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except OSError:
+        return False
 
 
 def _read_region(region: mmap.mmap) -> Channel:

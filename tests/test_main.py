@@ -307,22 +307,36 @@ def test_a_dead_name_is_left_alone_while_its_directory_is_locked(runtime_dir: Pa
     assert not path.exists()
 
 
-def test_a_scribbled_region_is_a_clear_error(
-    runtime_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_link_that_leads_elsewhere_is_not_followed_far(runtime_dir: Path, tmp_path: Path) -> None:
+    """Of a process that was killed it stays, and its process's number may be another's one day."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").write_bytes(bytes(10_000))
+    for target in (tmp_path / "fifo", tmp_path / "file", Path("/dev/null")):
+        link = runtime_dir / ".stray.map"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with pytest.raises(ferry.ProtocolError, match="the region is not Ferry's"):
+            survey.channel(runtime_dir / "stray")
+    link.unlink()
+    assert survey.channel(runtime_dir / "stray") is None
+
+
+def test_a_scribbled_region_is_a_clear_error(runtime_dir: Path) -> None:
     good = bytearray(region_of(runtime_dir))
     chance = random.Random(1)
     for _ in range(300):
         bad = bytearray(good)
         for _ in range(chance.randrange(1, 30)):
             bad[chance.randrange(1500)] = chance.randrange(256)
-        file = tmp_path / "region"
-        file.write_bytes(bad[: chance.choice([len(bad), chance.randrange(1, len(bad))])])
+        memory = os.memfd_create("scribbled", os.MFD_ALLOW_SEALING)
+        os.write(memory, bad[: chance.choice([len(bad), chance.randrange(1, len(bad))])])
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         link = runtime_dir / ".scribbled.map"
         link.unlink(missing_ok=True)
-        link.symlink_to(file)
+        link.symlink_to(f"/proc/self/fd/{memory}")
         with contextlib.suppress(ferry.ProtocolError):
             survey.channel(runtime_dir / "scribbled")
+        os.close(memory)
 
 
 def region_of(runtime_dir: Path) -> bytes:
