@@ -416,15 +416,22 @@ cdef class Text(Leaf):
 
     cdef uint32_t capacity
     cdef object text_space
+    cdef bint guarded  # what is read is an action of a peer's
     cdef Extra extra
 
     def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
         super().__init__(role, error, index, field, strict)
         self.capacity, self.extra = field.capacity, extra
         self.text_space = None if codec is None else codec.space
+        self.guarded = field.role == FERRY_ACTION and self.text_space is not None
 
     cdef object read(self, const ferry_turn *turn):
-        cdef const ferry_list *place = <const ferry_list *>turn.data[self.index]
+        value = self.text(<const ferry_list *>turn.data[self.index])
+        if self.guarded and not self.text_space.contains(value):
+            raise self.wrong(f"is {value[:80]!r}, which is not in {self.text_space}")
+        return value
+
+    cdef str text(self, const ferry_list *place):
         cdef uint32_t count = (<const volatile uint32_t *>&place.count)[0]
         if count == FERRY_IN_BLOB:
             value = self.extra.incoming.get(self.index)
@@ -462,17 +469,22 @@ cdef class Other(Leaf):
     """A space without a field of its own: its values are made plain data, and travel in the blob."""
 
     cdef object codec
+    cdef bint guarded  # what is read is an action of a peer's
     cdef Extra extra
 
     def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
         super().__init__(role, error, index, field, strict)
         self.codec, self.extra = codec, extra
+        self.guarded = field.role == FERRY_ACTION
 
     cdef object read(self, const ferry_turn *turn):
         if self.index not in self.extra.incoming:
             raise self.wrong("should be in the turn's blob, and is not")
         try:
-            return self.codec.decode(self.extra.incoming[self.index])
+            value = self.codec.decode(self.extra.incoming[self.index])
+            if self.guarded and not self.codec.space.contains(value):
+                raise ValueError("the space does not contain it")
+            return value
         except Exception as error:
             raise self.wrong(f"is no value of {self.codec.space}: {error}") from error
 

@@ -24,6 +24,7 @@ import ferry
 import spaces_to_try
 from conftest import PATIENCE, Connect
 from ferry import blobs
+from ferry import spaces as spaces_of_ferry
 from same import assert_same
 from values_to_try import random_text, random_value
 
@@ -383,6 +384,30 @@ def test_an_action_that_is_missing_is_not_the_one_before(forgetful: Callable[...
     finally:
         backend.close()
         thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "action"),
+    [
+        (spaces.Text(3, charset="ab"), spaces.Text(9, charset="abc"), "abcabc"),
+        (spaces.OneOf([spaces.Discrete(2)]), spaces.OneOf([spaces.Discrete(2)] * 3), (2, np.int64(1))),
+        (spaces.Sequence(spaces.Text(3)), spaces.Sequence(spaces.Text(9)), ("longer",)),
+    ],
+    ids=["text", "choice", "texts"],
+)
+def test_an_environment_does_not_see_an_action_that_its_space_does_not_contain(
+    own: gymnasium.Space[Any], told: gymnasium.Space[Any], action: Any
+) -> None:
+    """The library checks integers; what else an environment may index with is not taken on a peer's word either."""
+    described = {key: spaces_of_ferry.describe(told, role) for role, key in enumerate(("observation", "action"))}
+    sample = own.sample()
+    with saying({"spaces": described}, own, sample), ferry.ClientEnv("echo", timeout=PATIENCE) as env:
+        assert env.action_space == told
+        env.reset()
+        with pytest.raises(ferry.BackendError, match=r"not in Text|the space does not contain it"):
+            env.step(action)
+        env.reset()
+        assert_same(env.step(sample)[0], sample)
 
 
 @pytest.mark.parametrize("stack", [False, True])
