@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ SOLVED = 475.0
 """Mean return over the last ``LAST`` episodes at which CartPole-v1 counts as solved."""
 LAST = 20
 TRAINING_LIMIT_S = 20.0
+KILLS = (40, 100, 160)
+"""Episodes after which the environment's process is killed, to show that the run goes on."""
 NUM_BLOCKS = 100
 """Blocks of steps timed on each side, in turns; the medians are compared."""
 BLOCK_STEPS = 1000
@@ -150,8 +153,8 @@ def save_curve(returns: Sequence[float], path: Path) -> None:
     figure.savefig(path, format="png")  # without pyplot it needs no display
 
 
-def _train(env: gym.Env[Any, Any], seed: int, console: Console) -> tuple[list[float], float]:
-    """Learns with live progress; returns the returns and the seconds it took."""
+def _train(env: ferry.LaunchedEnv, seed: int, console: Console) -> tuple[list[float], float]:
+    """Learns with live progress, while the environment is killed; returns the returns and the seconds it took."""
     per_generation = 2 * CrossEntropy.POPULATION
     columns = (TextColumn("learning"), BarColumn(), TextColumn("mean return {task.completed:.0f}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -163,6 +166,11 @@ def _train(env: gym.Env[Any, Any], seed: int, console: Console) -> tuple[list[fl
             if rest == 0:
                 mean = statistics.fmean(returns[-per_generation:])
                 console.out(f"generation {generation:2}   mean return {mean:5.1f}", highlight=False)
+            if len(returns) in KILLS:
+                console.out(
+                    f"process {env.process.pid} is killed; the next takes its place, and env stays", highlight=False
+                )
+                threading.Timer(0.001, env.process.kill).start()  # by then an episode is under way
 
         begin = time.perf_counter()
         returns = learn(env, seed, report)
@@ -186,8 +194,10 @@ def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="ferry demo",
         description="Starts examples/c/pole.c in its own process, learns to balance the pole through Ferry by the "
-        "cross-entropy method, and compares the steps a second with Gymnasium's CartPole-v1 in process.",
+        "cross-entropy method while that process is killed three times, and compares the steps a second with those "
+        "of Gymnasium's CartPole-v1 in process.",
     )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="SVG picture of what is printed")
     parser.add_argument("--seed", type=int, default=0, help="of environment and method (default: %(default)s)")
     parser.add_argument(
         "--output",
@@ -197,9 +207,9 @@ def run(argv: Sequence[str]) -> int:
         help="PNG picture of the learning curve (default: %(default)s)",
     )
     options = parser.parse_args(argv)
-    console = Console()
+    console = Console(record=options.record is not None)
     try:
-        with ferry.launch([paths.pole()]) as env:
+        with ferry.launch([paths.pole()], on_crash="restart") as env:
             returns, seconds = _train(env, options.seed, console)
             with console.status("measuring"), gym.make("CartPole-v1") as cartpole:
                 mine, others = compare_rates(env, cartpole, options.seed)
@@ -212,6 +222,7 @@ def run(argv: Sequence[str]) -> int:
     mean = last_mean(returns)
     for line in (
         f"mean return     {mean:.1f} over the last {LAST} episodes",
+        f"survived        {sum(at < len(returns) for at in KILLS)} deaths of the environment's process",
         f"training        {seconds:.1f} s: {len(returns):,} episodes, {sum(returns):,.0f} steps",
         f"through Ferry   {mine:,.0f} steps a second, environment in another process",
         f"in process      {others:,.0f} steps a second, Gymnasium's CartPole-v1",
@@ -219,6 +230,8 @@ def run(argv: Sequence[str]) -> int:
         f"learning curve  {options.output if draws else DRAWS_WITH}",
     ):
         console.out(line, highlight=False)
+    if options.record is not None:
+        console.save_svg(str(options.record), title="ferry demo")
     failures = []
     if mean < SOLVED:
         failures.append(f"the mean return is below {SOLVED:g}")
