@@ -162,3 +162,35 @@ def test_a_saved_model_goes_on_with_a_new_connection(serve: Serve, tmp_path: Pat
         model = PPO.load(tmp_path / "model", env=env, device="cpu")
         model.learn(128, reset_num_timesteps=False)
         assert model.num_timesteps == 256
+
+
+# ---- Masks ----
+
+
+class Recorded(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Keeps the actions that are taken, and ends episodes."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.taken: list[tuple[int, int]] = []
+        self._time = 0
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        self._time = 0
+        return super().reset(**options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self.taken.append((self._time, int(action)))
+        self._time += 1
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, self._time == 20, info
+
+
+def test_maskable_ppo_asks_for_masks_through_ferry(connect: Connect) -> None:
+    """`action_masks` is a method of the environment on the other side; it forbids one action at each step."""
+    contrib = pytest.importorskip("sb3_contrib", reason="needs sb3-contrib")
+    env = Recorded(connect("sample_envs:Drawn"))
+    model = contrib.MaskablePPO("MlpPolicy", env, n_steps=64, batch_size=64, n_epochs=1, seed=1)
+    model.learn(256)
+    assert len(env.taken) >= 256
+    assert all(action != time % 5 for time, action in env.taken)
