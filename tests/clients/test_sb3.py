@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ def test_check_env_has_no_complaint(connect: Connect, env_id: str) -> None:
 # ---- Learning ----
 
 
-def learn_the_pole(env: gymnasium.Env[Any, Any], judge: gymnasium.Env[Any, Any]) -> float:
+def learn_the_pole(env: gymnasium.Env[Any, Any] | DummyVecEnv, judge: gymnasium.Env[Any, Any]) -> float:
     """Learns until the pole stays up, and returns what is reached afterwards.
 
     Args:
@@ -84,6 +86,34 @@ def test_ppo_learns_the_pole_in_c() -> None:
 @pytest.mark.timeout(600)
 def test_ppo_learns_gymnasiums_pole(connect: Connect) -> None:
     assert learn_the_pole(connect("CartPole-v1"), connect("CartPole-v1")) >= BAR
+
+
+@pytest.mark.timeout(600)
+def test_a_training_on_four_engines_outlives_their_deaths() -> None:
+    """One of four is killed every half second; what is learnt is what an undisturbed run learns."""
+    chance = random.Random(1)
+    over = threading.Event()
+    engines = [ferry.launch([POLE], on_crash="restart", max_restarts=1000) for _ in range(4)]
+    deaths = 0
+
+    def kill() -> None:
+        nonlocal deaths
+        while not over.wait(0.5):
+            chance.choice(engines).process.kill()
+            deaths += 1
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with ferry.launch([POLE]) as judge:
+            assert learn_the_pole(DummyVecEnv([lambda engine=engine: engine for engine in engines]), judge) >= BAR
+    finally:
+        over.set()
+        killer.join()
+        for engine in engines:
+            engine.close()
+    print(f"{deaths} deaths on the way")
+    assert deaths > 5
 
 
 # ---- The same seed, the same curve ----
