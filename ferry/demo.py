@@ -32,7 +32,7 @@ KILLS = (40, 100, 160)
 NUM_BLOCKS = 100
 """Blocks of steps timed on each side, in turns; the medians are compared."""
 BLOCK_STEPS = 1000
-DRAWS_WITH = 'not drawn; pip install "ferry-fast[demo]" brings what draws it, and a bar while it learns'
+DRAWS_WITH = 'not drawn; pip install "ferry-fast[demo]" brings what draws it'
 
 
 class CrossEntropy:
