@@ -26,7 +26,7 @@ def verdicts(subject: Subject) -> dict[str, str]:
     "env_id",
     [
         *map(newest, ["CartPole", "Acrobot", "MountainCar", "MountainCarContinuous", "Pendulum", "FrozenLake"]),
-        *map(newest, ["Taxi", "Blackjack", "CliffWalkingSlippery"]),
+        *map(newest, ["Taxi", "Blackjack", "CliffWalkingSlippery", "FrozenLake8x8"]),
         "sample_envs:Nested",
     ],
 )
