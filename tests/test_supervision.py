@@ -7,7 +7,6 @@ import random
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -255,11 +254,12 @@ def test_the_address_stands_where_the_command_wants_it(tmp_path: Path) -> None:
 
 
 def test_a_child_that_keeps_the_pipe_does_not_keep_the_launcher() -> None:
-    code = "import subprocess, sys; print('bye', flush=True); subprocess.Popen(['sleep', '5']); exit(2)"
-    begin = time.monotonic()
-    with pytest.raises(ferry.PeerGoneError, match=r"exited with code 2(.|\n)*bye"):
+    code = "import subprocess; print('left', subprocess.Popen(['sleep', '60']).pid, flush=True); exit(2)"
+    with pytest.raises(ferry.PeerGoneError, match=r"exited with code 2(.|\n)*left") as raised:
         ferry.launch(program(code), timeout=PATIENCE)
-    assert time.monotonic() - begin < 4
+    left = int(str(raised.value).split()[-1])
+    assert is_alive(left), "nobody waited for it"
+    os.kill(left, signal.SIGKILL)
 
 
 # ---- Ends ----
@@ -282,7 +282,7 @@ def test_engines_end_with_a_trainer_that_is_killed(start: Start) -> None:
 
 
 def test_engines_that_will_not_go_are_made_to() -> None:
-    """Of eight two ignore SIGTERM and one is stopped: all are reaped, each within its deadline."""
+    """Of eight two ignore SIGTERM and one is stopped: all are reaped."""
     stubborn = (
         "import signal, time, ferry, threading\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\nferry.ServerBackend('CartPole-v1').run()"
@@ -292,8 +292,6 @@ def test_engines_that_will_not_go_are_made_to() -> None:
     for env in envs:
         env.reset()
     envs[-1].process.send_signal(signal.SIGSTOP)
-    begin = time.monotonic()
     for env in envs:
         env.close()
     assert children() == set()
-    assert time.monotonic() - begin < 3 * 3 * 2.0 + 5
