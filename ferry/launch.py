@@ -287,16 +287,11 @@ class LaunchedEnv(Supervised):
         """The process, as a `subprocess.Popen`."""
         return self._engine.process
 
-    def close(self) -> None:
-        """Says goodbye and ends the process. May be called again."""
-        super().close()
-        self._engine.end()
-
     def _start(self) -> None:
         self._farewell()
         self._engine = self._make_engine()
         with self._ended_on_failure():
-            self._open(f"fd:{self._engine.ours.fileno()}", self._engine.end)
+            self._open(f"fd:{self._engine.ours.fileno()}", self._farewell_of())
 
     @contextlib.contextmanager
     def _ended_on_failure(self) -> Iterator[None]:

@@ -154,13 +154,13 @@ def _spaces(subject: Subject) -> str:
 
 def _observations(subject: Subject) -> str:
     with subject.open() as env:
-        observation, info = env.reset(seed=1)
-        seen = [observation]
-        _look_at(env, observation, info, "reset")
+        first, info = env.reset(seed=1)
+        changed = False
+        _look_at(env, first, info, "reset")
         for step, (observation, _, _, _, info) in enumerate(_played(env, STEPS)):
             _look_at(env, observation, info, f"step {step + 1}")
-            seen.append(observation)
-        if all(_same(one, seen[0]) for one in seen):
+            changed = changed or not _same(observation, first)
+        if not changed:
             raise _FaultError(
                 f"none of {STEPS} steps changed the observation",
                 "is it written anew for each answer? The two buffers alternate",
@@ -168,16 +168,14 @@ def _observations(subject: Subject) -> str:
     return f"{STEPS} steps inside the space, of its dtype and shape"
 
 
-def _rewards_and_flags(subject: Subject) -> str:
+def _rewards(subject: Subject) -> str:
     with subject.open() as env:
         env.reset(seed=2)
-        for step, (_, reward, terminated, truncated, _) in enumerate(_played(env, STEPS)):
+        for step, (_, reward, _, _, _) in enumerate(_played(env, STEPS)):
             if not math.isfinite(reward):
                 raise _FaultError(
                     f"the reward of step {step + 1} is {reward}", "a division by zero, or memory never written?"
                 )
-            if type(terminated) is not bool or type(truncated) is not bool:
-                raise _FaultError(f"the flags of step {step + 1} are no bools", "write 0 or 1")
     return f"{STEPS} finite rewards"
 
 
@@ -372,7 +370,7 @@ def _times(subject: Subject) -> str:
 _CHECKS: dict[str, Callable[[Subject], str]] = {
     "spaces": _spaces,
     "observations": _observations,
-    "rewards and flags": _rewards_and_flags,
+    "rewards": _rewards,
     "endings": _endings,
     "seeds": _seeds,
     "resets": _resets,

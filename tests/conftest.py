@@ -173,6 +173,16 @@ def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> None
         time.sleep(0.005)
 
 
+def program(code: str, *arguments: str) -> list[str]:
+    """The command that runs Python code."""
+    return [sys.executable, "-c", code, *arguments]
+
+
+def children() -> set[int]:
+    """The processes that this one has started and not reaped."""
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs, and is no zombie."""
     try:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ferry
-from conftest import PATIENCE, Start, is_alive, line_of, wait_until
+from conftest import PATIENCE, Start, children, is_alive, line_of, program, wait_until
 
 SCRIPTED = "sample_envs:Scripted"
 
@@ -27,15 +27,6 @@ SCRIPTED = "sample_envs:Scripted"
 def env() -> Iterator[ferry.LaunchedEnv]:
     with ferry.launch(SCRIPTED, timeout=PATIENCE) as env:
         yield env
-
-
-def program(code: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", code, *arguments]
-
-
-def children() -> set[int]:
-    """The processes that this one has started and not reaped."""
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 # ---- Beginning ----

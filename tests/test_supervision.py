@@ -15,23 +15,14 @@ import numpy as np
 import pytest
 
 import ferry
-from conftest import PATIENCE, Serve, Start, is_alive, line_of, wait_until
+from conftest import PATIENCE, Serve, Start, children, is_alive, line_of, program, wait_until
 from ferry import paths
 
 SCRIPTED = "sample_envs:Scripted"
 
 
-def children() -> set[int]:
-    """The processes that this one has started and not reaped."""
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
-
-
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def program(code: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", code, *arguments]
 
 
 def crash(env: ferry.LaunchedEnv) -> None:

@@ -53,7 +53,7 @@ def test_nothing_is_found_where_no_fault_is() -> None:
         ("WrongType", "observations", "<U1"),
         ("WrongShape", "observations", r"has shape \(4,\)"),
         ("Frozen", "observations", "changed the observation"),
-        ("RewardNotANumber", "rewards and flags", "is nan"),
+        ("RewardNotANumber", "rewards", "is nan"),
         ("NeverEnds", "endings", "no episode ended"),
         ("IgnoresSeed", "seeds", "gave another episode"),
         ("Remembers", "resets", "began elsewhere"),
