@@ -301,11 +301,17 @@ static int ferry__shown_path(const char *path, char *out, size_t out_bytes) {
     return snprintf(out, out_bytes, "%.*s.%s.map", (int)(base - path), path, base) < (int)out_bytes ? 0 : -1;
 }
 
-/* Removes a name and what lies beside it. */
+/* Removes a link; whatever else has its name is somebody's own. */
+static void ferry__remove_link(const char *path) {
+    struct stat info;
+    if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) unlink(path);
+}
+
+/* Removes a name and the link beside it. */
 static void ferry__remove_name(const char *path) {
     char link[512];
     unlink(path);
-    if (ferry__shown_path(path, link, sizeof link) == 0) unlink(link);
+    if (ferry__shown_path(path, link, sizeof link) == 0) ferry__remove_link(link);
 }
 
 void ferry__platform_each_name(const char *directory, int (*is_name)(const char *), void (*each)(void *user, const char *name),
@@ -400,7 +406,7 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
 void ferry__platform_show(const ferry__listener *listener, ferry__os memory) {
     char link[512], target[64];
     if (listener->os == FERRY__NO_OS || ferry__shown_path(listener->path, link, sizeof link) != 0) return;
-    unlink(link);
+    ferry__remove_link(link);
     snprintf(target, sizeof target, "/proc/%ld/fd/%ld", (long)getpid(), (long)memory);
     /* Should it fail, the channel works all the same; it cannot be looked at. */
     if (memory != FERRY__NO_OS && symlink(target, link) != 0) return;

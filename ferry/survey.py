@@ -201,7 +201,8 @@ def _bury(path: Path) -> None:
         except ConnectionRefusedError:
             if _is_own_socket(path):
                 path.unlink()
-                _shown(path).unlink(missing_ok=True)
+                if is_shown(path):
+                    _shown(path).unlink()
 
 
 def _frame(stream: socket.socket) -> tuple[int, bytes]:

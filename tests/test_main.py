@@ -270,6 +270,15 @@ def test_a_closed_channel_shows_nothing(serve: Serve, runtime_dir: Path) -> None
     wait_until(lambda: not (runtime_dir / ".test.map").is_symlink())
 
 
+def test_a_file_that_has_the_name_of_the_link_stays(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / ".test.map").write_text("mine")
+    backend = serve("CartPole-v1", str(tmp_path / "test"))
+    with ferry.ClientEnv(str(tmp_path / "test"), timeout=PATIENCE) as env:
+        env.reset()
+    backend.terminate()
+    assert (tmp_path / ".test.map").read_text() == "mine"
+
+
 def test_no_such_name_is_one_line_with_those_there_are(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve("CartPole-v1")
     ferry.ClientEnv("test", timeout=PATIENCE).close()
