@@ -4,10 +4,12 @@
  * spec is copied and checked once per connection; of what the environment writes later only heads and blobs are checked, because nothing
  * here computes with observations. */
 #include "atomics.h"
+#include "bell.h"
 #include "blob.h"
 #include "channel.h"
 #include "errors.h"
 #include "region.h"
+#include "rows.h"
 #include "spec.h"
 #include "turns.h"
 
@@ -21,7 +23,9 @@ struct ferry_agent {
     ferry__slot *out, *in[2];
     ferry__turns turns; /* answers, by the env's slot */
     ferry_turn request; /* being filled */
-    int64_t seed;       /* of the request; a step leaves the one in the slot alone */
+    int64_t *seed;      /* [row] of the request; a step leaves those in the slot alone */
+    int seeded;         /* they are not all -1 */
+    ferry_bell *bell;
     ferry__inbox inbox;
     ferry__outbox outbox;
     uint64_t number;   /* of the turn that was sent last */
@@ -36,11 +40,24 @@ struct ferry_agent {
 /* ---- Handshake ---- */
 
 static void ferry__agent_forget(ferry_agent *agent) {
+    free(agent->seed);
+    agent->seed = NULL;
     ferry__inbox_close(&agent->inbox);
     ferry__turns_close(&agent->turns);
     ferry__spec_clear(&agent->spec);
     ferry__region_release(agent->region);
     agent->region = NULL;
+}
+
+/* Room for the seeds; and is the region the one that was asked for? */
+static int ferry__agent_make_seeds(ferry_agent *agent, ferry_why *why) {
+    const ferry__group *group = &agent->spec.group;
+    if ((group->flags & FERRY__AUTORESET_MASK) != agent->channel.autoreset)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the environment (pid %u) offers another autoreset mode than it was asked for",
+                           agent->channel.peer_pid);
+    agent->seed = (int64_t *)malloc(group->num_rows * sizeof *agent->seed);
+    agent->seeded = 1;
+    return agent->seed != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
@@ -52,7 +69,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     base = agent->region->base;
     if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 ||
         ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
-        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 ||
+        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_seeds(agent, why) < 0 ||
         ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
         return why->code;
@@ -66,8 +83,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->region->memory = FERRY__NO_OS;
     agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
     agent->request = agent->turns.turn[0];
-    agent->request.seed = &agent->seed;
-    agent->out->num_rows = 1;
+    agent->request.seed = agent->seed;
     agent->channel.line->pid = ferry__platform_pid();
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
@@ -86,6 +102,9 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
     if (desc == NULL || desc->struct_size != sizeof *desc)
         return ferry__fail(why, FERRY_EINVAL,
                            "set ferry_agent_desc.struct_size to sizeof(ferry_agent_desc); are header and library of one version?");
+    if (desc->autoreset > FERRY_AUTORESET_SAME_STEP)
+        return ferry__fail(why, FERRY_EINVAL, "autoreset is %u; it may be FERRY_AUTORESET_DISABLED, NEXT_STEP or SAME_STEP",
+                           desc->autoreset);
     agent = (ferry_agent *)calloc(1, sizeof *agent);
     if (agent == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     agent->outbox.memory = FERRY__NO_OS;
@@ -97,6 +116,9 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
         free(agent);
         return why->code;
     }
+    agent->bell = desc->bell;
+    agent->channel.autoreset = desc->autoreset;
+    if (desc->bell != NULL) agent->channel.bell = desc->bell->region->memory;
     *out = agent;
     return 0;
 }
@@ -120,7 +142,7 @@ void ferry_agent_close(ferry_agent *agent) {
 
 int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns) {
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
-    if (agent->channel.state == FERRY__OPEN && ferry__channel_look(&agent->channel) < 0) ferry__agent_leave(agent);
+    if (agent->channel.state == FERRY__OPEN && ferry__channel_look(&agent->channel, 0) < 0) ferry__agent_leave(agent);
     return agent->channel.state == FERRY__OPEN ? 1 : ferry__channel_meet(&agent->channel, timeout_ns);
 }
 
@@ -150,12 +172,29 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
 
 /* ---- Turns ---- */
 
+FERRY__COLD static void ferry__agent_forget_seeds(ferry_agent *agent) {
+    uint32_t row;
+    for (row = 0; row < agent->spec.group.num_rows; row++) agent->seed[row] = -1;
+    agent->seeded = 0;
+}
+
+/* Writes a list of some of the rows into the slot. */
+FERRY__COLD static int ferry__agent_put_rows(ferry_agent *agent, const ferry_turn *turn, ferry__slot *slot) {
+    const ferry__group *group = &agent->spec.group;
+    if (!ferry__rows_valid(turn->rows, turn->num_rows, group->num_rows))
+        return ferry__fail(&agent->channel.why, FERRY_EINVAL, "a turn is about one row or more, in ascending order, below %u",
+                           group->num_rows);
+    memcpy((char *)slot + group->rows_offset, turn->rows, turn->num_rows * sizeof *turn->rows);
+    return 0;
+}
+
 ferry_turn *ferry_agent_turn(ferry_agent *agent) {
     ferry_turn *turn = &agent->request;
     if (!ferry__channel_is_mine(&agent->channel) || agent->channel.state != FERRY__OPEN || agent->owed) return NULL;
     turn->number = agent->number + 1;
     turn->kind = 0;
-    agent->seed = -1;
+    turn->rows = agent->turns.all, turn->num_rows = agent->spec.group.num_rows;
+    if (agent->seeded) ferry__agent_forget_seeds(agent);
     turn->blob.data = NULL, turn->blob.size_bytes = 0, turn->blob.format = FERRY_NONE;
     return turn;
 }
@@ -177,7 +216,12 @@ int ferry_agent_send(ferry_agent *agent) {
     if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
         ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0)
         return why->code;
-    if (turn->kind == FERRY_RESET) memcpy((char *)slot + agent->spec.group.seed_offset, &agent->seed, sizeof agent->seed);
+    if (turn->num_rows != agent->spec.group.num_rows && ferry__agent_put_rows(agent, turn, slot) < 0) return why->code;
+    if (turn->kind == FERRY_RESET) {
+        memcpy((char *)slot + agent->spec.group.seed_offset, agent->seed, agent->spec.group.num_rows * sizeof *agent->seed);
+        agent->seeded = 1;
+    }
+    slot->num_rows = turn->num_rows;
     slot->kind = (uint16_t)turn->kind;
     slot->number = ++agent->number;
     seq = header->seq_start + (uint32_t)agent->number;
@@ -190,6 +234,7 @@ int ferry_agent_send(ferry_agent *agent) {
     agent->next ^= turn->kind != FERRY_CALL;
     answer = &agent->turns.turn[agent->which];
     answer->kind = turn->kind, answer->number = agent->number;
+    answer->num_rows = turn->num_rows;
     return 0;
 }
 
@@ -203,7 +248,9 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
             "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
             agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
     agent->turns.turn[0].blob.format = agent->turns.turn[1].blob.format = FERRY_NONE;
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob) < 0)
+    agent->turns.turn[0].step_blob.format = agent->turns.turn[1].step_blob.format = FERRY_NONE;
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob,
+                          &answer->step_blob) < 0)
         return agent->channel.lost;
     return 1;
 }
@@ -236,4 +283,74 @@ int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **
         return 1;
     }
     return ferry__agent_wait_longer(agent, timeout_ns, out);
+}
+
+/* ---- Many agents ---- */
+
+/* Has the agent something to tell? */
+static int ferry__agent_is_ready(const ferry_agent *agent) {
+    uint32_t which = agent->which;
+    return !agent->owed || agent->channel.lost != 0 || ferry__slot_state(agent->in[which], agent->seen[which], agent->expected.seq) != 0;
+}
+
+static uint32_t ferry__count_ready(ferry_agent *const *agents, uint32_t count, uint8_t *ready) {
+    uint32_t i, total = 0;
+    for (i = 0; i < count; i++) total += ready[i] = (uint8_t)ferry__agent_is_ready(agents[i]);
+    return total;
+}
+
+/* Looks whether somebody is gone: whoever is has that to tell. */
+static void ferry__look_after_all(ferry_agent *const *agents, uint32_t count, int slept) {
+    uint32_t i;
+    for (i = 0; i < count; i++)
+        if (!ferry__agent_is_ready(agents[i])) (void)ferry__channel_look(&agents[i]->channel, slept);
+}
+
+/* Goes on where spinning ends. */
+static int ferry__wait_for_many(ferry__bell_page *page, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
+                                uint8_t *ready) {
+    ferry__policy policy = agents[0]->channel.policy;
+    int64_t start = ferry__platform_now_ns(), now = start, left;
+    uint32_t total, seen;
+    int slept = 0;
+    for (;;) {
+        seen = ferry__load_acquire(&page->count);
+        total = ferry__count_ready(agents, count, ready);
+        left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
+        if (total >= at_least) return (int)total;
+        if (left <= 0) return 0;
+        if (policy == FERRY__SPIN) ferry__pause();
+        else if (policy == FERRY__ADAPTIVE && now - start < FERRY__YIELD_NS) ferry__platform_yield();
+        else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
+        else {
+            ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
+            if (ferry__count_ready(agents, count, ready) < at_least) ferry__look_after_all(agents, count, 1);
+        }
+        now = ferry__platform_now_ns();
+        if (policy == FERRY__SPIN && now - start > FERRY__SLICE_NS) ferry__look_after_all(agents, count, 0);
+    }
+}
+
+int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
+                         uint8_t *ready) {
+    uint32_t i, total;
+    int looks;
+    for (i = 0; i < count; i++) {
+        if (!ferry__channel_is_mine(&agents[i]->channel)) return FERRY_EFORKED;
+        if (agents[i]->bell != bell) return FERRY_EINVAL;
+    }
+    if (at_least > count) at_least = count;
+    if (at_least == 0) at_least = 1;
+    if (count == 0) return 0;
+    for (looks = timeout_ns != 0 && agents[0]->channel.policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0; looks >= 0; looks--) {
+        total = ferry__count_ready(agents, count, ready);
+        if (total >= at_least) return (int)total;
+        if (looks > 0) ferry__pause();
+    }
+    if (timeout_ns == 0) {
+        ferry__look_after_all(agents, count, 0);
+        total = ferry__count_ready(agents, count, ready);
+        return total >= at_least ? (int)total : 0;
+    }
+    return ferry__wait_for_many(ferry__bell_page_of(bell->region), agents, count, at_least, timeout_ns, ready);
 }

@@ -20,6 +20,9 @@ static inline void ferry__fence_dekker(void) { __atomic_thread_fence(__ATOMIC_SE
 static inline uint32_t ferry__load_relaxed(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 static inline void ferry__store_relaxed(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 
+/* Adds one, in one order that everybody sees, and returns the sum. */
+static inline uint32_t ferry__increment(uint32_t *word) { return __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST); }
+
 /* Reference counts: the last release must see every earlier use. */
 static inline void ferry__count_up(uint32_t *count) { (void)__atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }
 static inline uint32_t ferry__count_down(uint32_t *count) { return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL); }

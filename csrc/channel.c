@@ -173,8 +173,8 @@ static int ferry__greet(ferry__channel *channel, ferry__os stream) {
     hello.endian = FERRY__ENDIAN, hello.abi_major = FERRY__ABI_MAJOR, hello.abi_minor = FERRY__ABI_MINOR;
     hello.features = FERRY__FEATURES_KNOWN;
     hello.side = channel->side, hello.pid = ferry__platform_pid(), hello.index = channel->address.index;
-    hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION;
-    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, FERRY__NO_OS);
+    hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION, hello.autoreset = channel->autoreset;
+    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, channel->bell);
     return 0;
 }
 
@@ -214,7 +214,8 @@ static int ferry__on_hello(ferry__channel *channel, ferry_why *why) {
     if (inherited) channel->peer_pid = hello.pid;
     channel->watch = ferry__platform_watch(inherited ? FERRY__NO_OS : channel->stream, channel->peer_pid);
     if (channel->side == FERRY__ENV) {
-        if (channel->handshake.offer(channel->user, &hello, &memory, &welcome.bytes, why) < 0) return why->code;
+        ferry__os bell = ferry__take_passed(channel);
+        if (channel->handshake.offer(channel->user, &hello, bell, &memory, &welcome.bytes, why) < 0) return why->code;
         (void)ferry__send_frame(channel->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory);
     }
     ferry__enter(channel, FERRY__OFFERING);
@@ -404,7 +405,7 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
     return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
 }
 
-int ferry__channel_look(ferry__channel *channel) { return ferry__idle(channel, ferry__platform_now_ns(), 0); }
+int ferry__channel_look(ferry__channel *channel, int slept) { return ferry__idle(channel, ferry__platform_now_ns(), slept); }
 
 int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
@@ -458,7 +459,7 @@ int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *t
     const char *set = getenv("FERRY_ADDRESS");
     int serve = side == FERRY__ENV;
     channel->side = side;
-    channel->listener.os = channel->stream = channel->watch = channel->passed = channel->blob = FERRY__NO_OS;
+    channel->listener.os = channel->stream = channel->watch = channel->passed = channel->blob = channel->bell = FERRY__NO_OS;
     channel->canary = NULL;
     if (set != NULL && *set != 0 && (side == FERRY__ENV || text == NULL)) text = set;
     if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||

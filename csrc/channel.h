@@ -21,8 +21,9 @@ typedef enum ferry__state {
 
 /* What the sides add to the handshake. Negative, with why filled, turns the peer away. */
 typedef struct ferry__handshake {
-    /* Env: makes the region for this agent and gives its descriptor (which stays the region's) and size. */
-    int (*offer)(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why);
+    /* Env: makes the region for this agent and gives its descriptor (which stays the region's) and size. bell is the page that the agent
+     * sent, or none; taken over. */
+    int (*offer)(void *user, const ferry__hello *hello, ferry__os bell, ferry__os *memory, uint64_t *bytes, ferry_why *why);
     /* Env: the agent has mapped it. */
     void (*ready)(void *user);
     /* Agent: takes the region over. */
@@ -38,6 +39,8 @@ typedef struct ferry__channel {
     ferry_log log;
     void *log_user;
     uint64_t max_bytes;
+    uint32_t autoreset; /* agent: what it wants */
+    ferry__os bell;     /* agent: the page that it sends, or none; not owned */
     uint32_t *canary; /* reads 0 after a fork */
     ferry__listener listener;
     ferry__state state;
@@ -83,8 +86,9 @@ static inline int ferry__channel_spin(ferry__channel *channel, const ferry__slot
 FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
                                       int64_t timeout_ns);
 
-/* Looks after the peer and the door, now and then: 0, or why the connection is over. */
-FERRY__LOCAL int ferry__channel_look(ferry__channel *channel);
+/* Looks after the peer and the door: 0, or why the connection is over. Now and then, or, if a sleep has ended without what was waited
+ * for, in any case. */
+FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int slept);
 /* Declares the connection over. Returns the code. */
 FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */

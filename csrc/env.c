@@ -1,12 +1,17 @@
 /* The environment's side: takes turns, hands them to the program, publishes its answers.
  *
  * What an agent says is copied, then checked, then shown; an action that the program must not index with is answered here. The program
- * holds a turn from ferry_env_wait to ferry_env_reply; whatever becomes of the agent meanwhile, the pointers stay mapped. */
+ * holds a turn from ferry_env_wait to ferry_env_reply; whatever becomes of the agent meanwhile, the pointers stay mapped.
+ *
+ * A turn may have two parts for the program, a STEP and then a RESET (rows.h); it is published after the second. One row whose agent
+ * wants no autoreset is by far the commonest, and has a way of its own through ferry_env_wait and the answer: steady. */
 #include "atomics.h"
+#include "bell.h"
 #include "blob.h"
 #include "channel.h"
 #include "errors.h"
 #include "region.h"
+#include "rows.h"
 #include "spec.h"
 #include "turns.h"
 
@@ -21,6 +26,19 @@ typedef struct ferry__answer {
     uint8_t *terminated, *truncated, *status;
 } ferry__answer;
 
+/* Reward, flags and numbers of RESETs, [row], while the program writes them. */
+typedef struct ferry__columns {
+    double *reward;
+    uint64_t *episode;
+    uint8_t *terminated, *truncated, *status;
+} ferry__columns;
+
+typedef enum ferry__holding {
+    FERRY__HOLDING_NOTHING,
+    FERRY__HOLDING_TURN, /* the program has a turn that it has not answered */
+    FERRY__HOLDING_RESET /* the RESET that follows its answer is still to be handed to it */
+} ferry__holding;
+
 struct ferry_env {
     ferry__channel channel;
     ferry__spec spec;
@@ -31,28 +49,44 @@ struct ferry_env {
     char *message;      /* private copy of the agent's slot, up to the end of its fields */
     size_t actions_begin, actions_lines;
     ferry__plain expected; /* the next message, if it is a step like most */
-    double reward;      /* the answer's columns until it is published */
-    uint64_t episode;   /* resets so far, over all connections */
+    double reward;      /* the answer's columns until it is published, if there is one row; else columns point elsewhere */
+    uint64_t episode;
     uint8_t terminated, truncated, status;
+    ferry__columns columns, spare; /* spare: for a RESET that follows a STEP, whose own columns stand */
+    char *block;                   /* what they lie in */
+    ferry__rows rows;
+    int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
+    ferry__region *bell;
+    ferry__first_blob first; /* what the program said to the STEP that a RESET follows */
     ferry__turns turns;
     ferry__inbox inbox;
     ferry__outbox outbox;
     ferry_turn left;   /* the turn that says so */
     uint64_t number;   /* of the turn that was taken last */
+    uint32_t kind;     /* of it; its parts, for the program, have their own */
     uint32_t which;    /* slot of the answer under way, or of the next */
-    int holding;       /* the program has a turn that it has not answered */
+    ferry__holding holding;
     int abandoned;     /* it had one when its agent left, and may answer it yet */
-    int playing;       /* there was a reset, and no failure since */
     int takes_calls;
 };
 
 /* ---- Handshake ---- */
 
-static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
+/* Where the columns of the answer under way lie, and what the program sees of them. */
+static void ferry__env_show_columns(ferry_env *env, ferry_turn *turn, const ferry__columns *columns) {
+    turn->reward = columns->reward, turn->episode = env->columns.episode, turn->status = columns->status;
+    turn->terminated = columns->terminated, turn->truncated = columns->truncated;
+}
+
+static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bell, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
     char *base;
     int i;
+    ferry__region_release(env->bell);
+    env->bell = NULL;
+    if (bell != FERRY__NO_OS && ferry__bell_adopt(bell, &env->bell, why) < 0) return why->code;
+    if (ferry__spec_choose(&env->spec, hello->autoreset, why) < 0) return why->code;
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
         return ferry__fail(why, FERRY_ETOOBIG,
                            "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
@@ -73,10 +107,12 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
         answer->slot = (ferry__slot *)(void *)(base + header->env_slot[i]);
         answer->reward = turn->reward, answer->episode = turn->episode;
         answer->terminated = turn->terminated, answer->truncated = turn->truncated, answer->status = turn->status;
-        turn->reward = &env->reward, turn->episode = &env->episode;
-        turn->terminated = &env->terminated, turn->truncated = &env->truncated, turn->status = &env->status;
+        ferry__env_show_columns(env, turn, &env->columns);
     }
-    env->number = 0, env->which = 0, env->holding = 0, env->abandoned = 0, env->playing = 0;
+    env->rows.autoreset = hello->autoreset;
+    env->steady = env->rows.num_rows == 1 && env->rows.autoreset == FERRY_AUTORESET_DISABLED && env->rows.max_steps == 0;
+    env->number = 0, env->which = 0, env->holding = FERRY__HOLDING_NOTHING, env->abandoned = 0;
+    ferry__rows_idle(&env->rows);
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
 }
@@ -84,7 +120,15 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os *me
 static void ferry__env_clear_infos(ferry_turn *turn) {
     uint32_t i;
     for (i = 0; i < turn->num_fields; i++)
-        if (turn->present[i] != NULL) turn->present[i][0] = 0;
+        if (turn->present[i] != NULL) memset(turn->present[i], 0, turn->num_rows);
+}
+
+static void ferry__env_clear_columns(ferry_env *env, ferry_turn *turn) {
+    size_t n = env->rows.num_rows;
+    turn->rows = env->turns.all, turn->num_rows = env->rows.num_rows;
+    memset(env->columns.reward, 0, n * sizeof *env->columns.reward);
+    memset(env->columns.terminated, 0, n);
+    memset(env->columns.truncated, 0, n);
 }
 
 /* Begins the answer to turn number, which has not come yet: what the program need not write. */
@@ -93,7 +137,8 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     turn->number = number;
     turn->kind = FERRY_STEP;
     env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
-    env->reward = 0, env->terminated = 0, env->truncated = 0, env->status = FERRY_ROW_OK;
+    if (env->steady) env->reward = 0, env->terminated = 0, env->truncated = 0;
+    else ferry__env_clear_columns(env, turn);
     env->outbox.used = 0;
     if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
 }
@@ -109,6 +154,24 @@ static void ferry__env_ready(void *user) {
 
 /* ---- Life cycle ---- */
 
+static int ferry__env_make_columns(ferry_env *env, ferry_why *why) {
+    ferry__columns *both[2];
+    size_t n = env->spec.group.num_rows;
+    char *at = env->block = (char *)calloc(n, 2 * (sizeof(double) + 3));
+    int i;
+    if (at == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (ferry__rows_open(&env->rows, &env->spec, why) < 0) return why->code;
+    both[0] = &env->columns, both[1] = &env->spare;
+    for (i = 0; i < 2; i++, at += n * sizeof(double)) both[i]->reward = (double *)(void *)at;
+    for (i = 0; i < 2; i++, at += 3 * n)
+        both[i]->terminated = (uint8_t *)at, both[i]->truncated = (uint8_t *)at + n, both[i]->status = (uint8_t *)at + 2 * n;
+    env->columns.episode = env->spare.episode = env->rows.episode;
+    if (n > 1) return 0;
+    env->columns.reward = &env->reward;
+    env->columns.terminated = &env->terminated, env->columns.truncated = &env->truncated, env->columns.status = &env->status;
+    return 0;
+}
+
 static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     const size_t line = FERRY__CACHE_LINE;
     size_t columns_end = (size_t)env->spec.columns_end[FERRY__AGENT - 1], fields_end = (size_t)env->spec.fields_end[FERRY__AGENT - 1];
@@ -116,11 +179,15 @@ static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     env->actions_begin = (columns_end + line - 1) / line * line;
     env->actions_lines = fields_end > env->actions_begin ? (fields_end - env->actions_begin + line - 1) / line : 0;
     env->message = (char *)calloc(1, env->actions_begin + env->actions_lines * line);
-    return env->message != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    return env->message != NULL ? ferry__env_make_columns(env, why) : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
 static void ferry__env_free(ferry_env *env) {
     ferry__region_release(env->region);
+    ferry__region_release(env->bell);
+    ferry__first_blob_clear(&env->first);
+    ferry__rows_close(&env->rows);
+    free(env->block);
     ferry__inbox_close(&env->inbox);
     ferry__outbox_clear(&env->outbox);
     ferry__turns_close(&env->turns);
@@ -164,6 +231,7 @@ void ferry_env_close(ferry_env *env) {
         /* A sleeping agent looks around when it is woken, and finds the goodbye. */
         ferry__platform_wake(&env->out[0].slot->seq);
         ferry__platform_wake(&env->out[1].slot->seq);
+        if (env->bell != NULL) ferry__platform_wake(&ferry__bell_page_of(env->bell)->count);
     }
     ferry__channel_close(&env->channel);
     ferry__env_free(env);
@@ -176,24 +244,40 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
     else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
     else
         ferry__fail(why, 0, "the agent (pid %u) at '%s' %s turn %llu", channel->peer_pid, channel->address.text,
-                    env->holding ? "waits for the answer to" : "has the word after", (unsigned long long)env->number);
+                    env->holding != FERRY__HOLDING_NOTHING ? "waits for the answer to" : "has the word after",
+                    (unsigned long long)env->number);
 }
 
 /* ---- Answers ---- */
 
+/* The columns of many rows, and of one that the library may have to reset. */
+static void ferry__env_put_columns(ferry_env *env, const ferry__answer *answer, ferry_status status) {
+    const ferry__columns *columns = &env->columns;
+    size_t n = env->rows.num_rows;
+    memcpy(answer->reward, columns->reward, n * sizeof *columns->reward);
+    memcpy(answer->episode, columns->episode, n * sizeof *columns->episode);
+    memcpy(answer->terminated, columns->terminated, n);
+    memcpy(answer->truncated, columns->truncated, n);
+    memset(answer->status, status, n);
+    ferry__env_show_columns(env, &env->turns.turn[env->which], columns);
+}
+
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     const ferry__answer *answer = &env->out[env->which];
-    uint32_t kind = env->turns.turn[env->which].kind;
+    uint32_t kind = env->kind;
     ferry__slot *slot = answer->slot;
-    env->holding = 0;
+    env->holding = FERRY__HOLDING_NOTHING;
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
-    *answer->reward = env->reward, *answer->episode = env->episode;
-    *answer->terminated = env->terminated, *answer->truncated = env->truncated, *answer->status = (uint8_t)status;
+    if (env->steady) {
+        *answer->reward = env->reward, *answer->episode = env->episode;
+        *answer->terminated = env->terminated, *answer->truncated = env->truncated, *answer->status = (uint8_t)status;
+    } else ferry__env_put_columns(env, answer, status);
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)kind;
     slot->number = env->number;
     ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line);
+    if (env->bell != NULL) ferry__bell_ring(ferry__bell_page_of(env->bell));
     env->which ^= kind != FERRY_CALL;
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
@@ -201,11 +285,15 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
     ferry__slot *slot = env->out[env->which].slot;
+    if (env->first.data != NULL)
+        return ferry__outbox_put_joined(&env->outbox, &env->first, blob, slot, (char *)slot + header->env_blob, header->blob_bytes,
+                                        &env->channel.why);
     return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
 }
 
 static void ferry__env_put_text(ferry_env *env, const char *text) {
     ferry_blob blob;
+    ferry__first_blob_clear(&env->first);
     memset(&blob, 0, sizeof blob);
     blob.data = text, blob.size_bytes = strlen(text), blob.format = FERRY_TEXT;
     (void)ferry__env_put_blob(env, &blob);
@@ -215,7 +303,7 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
 static int ferry__env_may_answer(ferry_env *env) {
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
     if (env->channel.lost == 0) env->channel.why.code = 0;
-    if (env->holding) return 1;
+    if (env->holding == FERRY__HOLDING_TURN) return 1;
     if (env->abandoned) return 0;
     return ferry__fail(&env->channel.why, FERRY_ESTATE, "there is no turn to answer: ferry_env_wait gives one");
 }
@@ -225,19 +313,84 @@ int ferry_env_blob(ferry_env *env, const ferry_blob *blob) {
     return may > 0 ? ferry__env_put_blob(env, blob) : may;
 }
 
+/* The turn has failed: every row must be reset. */
+static void ferry__env_publish_failure(ferry_env *env) {
+    if (env->kind != FERRY_CALL) ferry__rows_idle(&env->rows);
+    ferry__env_publish(env, FERRY_ROW_FAILED);
+}
+
+/* Saves what the rows that end look like before their RESET overwrites it. */
+static void ferry__env_save_finals(ferry_env *env, const ferry_turn *turn) {
+    const ferry__row_list *ended = &env->rows.reset;
+    uint32_t i, k;
+    for (i = 0; i < turn->num_fields; i++) {
+        size_t stride = (size_t)turn->stride[i];
+        if (turn->final_data[i] == NULL) continue;
+        for (k = 0; k < ended->count; k++) {
+            size_t row = ended->rows[k];
+            memcpy((char *)turn->final_data[i] + stride * row, (const char *)turn->data[i] + stride * row, stride);
+            if (turn->present[i] != NULL) turn->final_present[i][row] = turn->present[i][row];
+        }
+    }
+}
+
+/* Makes the turn the one RESET that follows the STEP: its rows have neither seed nor options, and no infos yet. */
+static void ferry__env_begin_reset(ferry_env *env, ferry_turn *turn) {
+    const ferry__row_list *reset = &env->rows.reset;
+    uint32_t i, k;
+    for (k = 0; k < reset->count; k++) {
+        uint32_t row = reset->rows[k];
+        turn->seed[row] = -1;
+        env->spare.reward[row] = 0, env->spare.terminated[row] = env->spare.truncated[row] = 0;
+        if (env->rows.autoreset == FERRY_AUTORESET_NEXT_STEP)
+            env->columns.reward[row] = 0, env->columns.terminated[row] = env->columns.truncated[row] = 0;
+        for (i = 0; i < turn->num_fields; i++)
+            if (turn->present[i] != NULL) turn->present[i][row] = 0;
+    }
+    ferry__rows_begin_episodes(&env->rows);
+    ferry__env_show_columns(env, turn, &env->spare);
+    turn->kind = FERRY_RESET, turn->rows = reset->rows, turn->num_rows = reset->count;
+    turn->blob.format = FERRY_NONE, turn->blob.data = NULL, turn->blob.size_bytes = 0;
+}
+
+/* The STEP of a turn is answered. 1: that was all of it; 0: a RESET follows; or an error. */
+static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
+    const ferry__slot *slot = env->out[env->which].slot;
+    ferry_blob none;
+    ferry__rows_stepped(&env->rows, env->columns.terminated, env->columns.truncated);
+    if (env->rows.reset.count == 0) return 1;
+    if (env->rows.autoreset == FERRY_AUTORESET_SAME_STEP) ferry__env_save_finals(env, turn);
+    if (env->outbox.used) {
+        memset(&none, 0, sizeof none);
+        if (ferry__outbox_keep(&env->outbox, (const char *)slot + env->spec.header.env_blob, &env->first, &env->channel.why) < 0 ||
+            ferry__env_put_blob(env, &none) < 0)
+            return env->channel.why.code;
+    }
+    ferry__env_begin_reset(env, turn);
+    env->holding = FERRY__HOLDING_RESET;
+    return 0;
+}
+
 int ferry_env_reply(ferry_env *env) {
-    int may = ferry__env_may_answer(env);
-    if (may > 0) ferry__env_publish(env, FERRY_ROW_OK);
-    else env->abandoned = 0;
+    ferry_turn *turn = &env->turns.turn[env->which];
+    int may = ferry__env_may_answer(env), rest = 1;
+    if (may > 0) {
+        if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
+        if (rest > 0) ferry__env_publish(env, FERRY_ROW_OK);
+        else if (rest < 0) {
+            ferry__env_put_text(env, env->channel.why.text);
+            ferry__env_publish_failure(env);
+            may = rest;
+        }
+    } else env->abandoned = 0;
     return may < 0 ? may : 0;
 }
 
 int ferry_env_fail(ferry_env *env, const char *text) {
     int may = ferry__env_may_answer(env);
     if (may > 0) {
-        if (env->turns.turn[env->which].kind != FERRY_CALL) env->playing = 0;
         if (text != NULL) ferry__env_put_text(env, text);
-        ferry__env_publish(env, FERRY_ROW_FAILED);
+        ferry__env_publish_failure(env);
     } else env->abandoned = 0;
     return may < 0 ? may : 0;
 }
@@ -256,7 +409,8 @@ static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
     ferry_why why;
     uint32_t i;
     for (i = 0; i < turn->num_fields; i++)
-        if (env->spec.entries[i].role == FERRY_ACTION && ferry__spec_check_action(&env->spec, i, turn->data[i], &why) < 0) {
+        if (env->spec.entries[i].role == FERRY_ACTION &&
+            ferry__spec_check_action(&env->spec, i, (const char *)turn->data[i], turn->rows, turn->num_rows, &why) < 0) {
             (void)ferry__env_refuse(env, why.text);
             return 1;
         }
@@ -265,10 +419,55 @@ static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
 
 /* Copies the actions and checks them: 1 the program's turn, 0 it was answered here. */
 static inline int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
-    env->number++;
     ferry__copy_lines_in(env->message + env->actions_begin, (const char *)env->in + env->actions_begin, env->actions_lines);
     if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn)) return 0;
-    env->holding = 1;
+    env->holding = FERRY__HOLDING_TURN;
+    return 1;
+}
+
+/* Fills the observations and infos of the rows that a turn is not about with those of the answer before, so that each answer is whole. */
+static void ferry__env_keep_rows(ferry_env *env, const ferry_turn *turn, const uint32_t *rows, uint32_t count) {
+    const ferry_turn *before = &env->turns.turn[env->which ^ 1];
+    uint32_t i, k, row, end;
+    for (i = 0; i < turn->num_fields; i++) {
+        size_t stride = (size_t)turn->stride[i];
+        if (env->spec.entries[i].role != FERRY_OBSERVATION) continue;
+        for (k = 0, row = 0; k <= count; row = end + 1, k++) { /* the gaps between the rows of the list */
+            end = k < count ? rows[k] : env->rows.num_rows;
+            if (end > row) memcpy((char *)turn->data[i] + stride * row, (const char *)before->data[i] + stride * row, stride * (end - row));
+        }
+    }
+}
+
+/* Goes on with a STEP or RESET whose head has been taken: as ferry__env_take. */
+static int ferry__env_take_rows(ferry_env *env, ferry_turn *turn, uint32_t count) {
+    ferry__rows *rows = &env->rows;
+    const ferry__group *group = &env->spec.group;
+    const uint32_t *list = NULL;
+    ferry_why why;
+    if (count < rows->num_rows) {
+        list = (const uint32_t *)(void *)(env->message + group->rows_offset);
+        ferry__copy_in(env->message + group->rows_offset, (const char *)env->in + group->rows_offset, count * sizeof *list);
+    }
+    if (list != NULL && !ferry__rows_valid(list, count, rows->num_rows))
+        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
+                                   "the region shared with the agent (pid %u) is damaged: turn %llu is about rows that are not there",
+                                   env->channel.peer_pid, (unsigned long long)env->number);
+    if (ferry__rows_plan(rows, (ferry_kind)env->kind, list, count, &why) < 0) return ferry__env_refuse(env, why.text);
+    if (list != NULL) ferry__env_keep_rows(env, turn, list, count);
+    turn->kind = env->kind;
+    if (env->kind == FERRY_STEP && rows->step.count > 0) {
+        turn->rows = rows->step.rows, turn->num_rows = rows->step.count;
+        return ferry__env_take_actions(env, turn);
+    }
+    if (env->kind == FERRY_STEP) ferry__env_begin_reset(env, turn);
+    else {
+        ferry__copy_in(env->message + group->seed_offset, (const char *)env->in + group->seed_offset, rows->num_rows * sizeof(int64_t));
+        ferry__rows_begin_episodes(rows);
+        env->episode = rows->episode[0];
+        turn->rows = rows->reset.rows, turn->num_rows = rows->reset.count;
+    }
+    env->holding = FERRY__HOLDING_TURN;
     return 1;
 }
 
@@ -276,27 +475,22 @@ static inline int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
 static int ferry__env_take(ferry_env *env) {
     const ferry__slot *head = (const ferry__slot *)(void *)env->message;
     ferry_turn *turn = &env->turns.turn[env->which];
-    uint32_t row;
-    ferry__copy_in(env->message, env->in, (size_t)env->spec.columns_end[FERRY__AGENT - 1]);
-    memcpy(&row, env->message + env->spec.group.rows_offset, sizeof row);
+    ferry__copy_in(env->message, env->in, sizeof *head);
     if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
-        head->num_rows != 1 || row != 0)
+        head->num_rows == 0 || head->num_rows > env->rows.num_rows)
         return ferry__channel_lose(
             &env->channel, FERRY_ECORRUPT,
             "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
             env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
     env->turns.turn[0].blob.format = env->turns.turn[1].blob.format = FERRY_NONE;
-    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob) < 0)
+    ferry__first_blob_clear(&env->first);
+    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob, NULL) < 0)
         return env->channel.lost;
-    turn->kind = head->kind;
-    if (head->kind == FERRY_STEP && env->playing) return ferry__env_take_actions(env, turn);
+    turn->kind = env->kind = head->kind;
     env->number++;
-    if (head->kind == FERRY_CALL) return env->takes_calls ? env->holding = 1 : ferry__env_refuse(env, "this environment takes no calls");
-    if (head->kind == FERRY_STEP)
-        return ferry__env_refuse(env, "the first turn of an agent, and the next after a failure, must be a reset");
-    env->episode++;
-    env->playing = 1;
-    env->holding = 1;
+    if (env->kind != FERRY_CALL) return ferry__env_take_rows(env, turn, head->num_rows);
+    if (!env->takes_calls) return ferry__env_refuse(env, "this environment takes no calls");
+    env->holding = FERRY__HOLDING_TURN;
     return 1;
 }
 
@@ -304,7 +498,7 @@ static int ferry__env_take(ferry_env *env) {
 static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     uint32_t pid = env->channel.peer_pid;
     int reason = env->channel.lost;
-    env->abandoned = env->holding, env->holding = 0;
+    env->abandoned = env->holding == FERRY__HOLDING_TURN, env->holding = FERRY__HOLDING_NOTHING;
     ferry__outbox_clear(&env->outbox);
     ferry__platform_show(&env->channel.listener, FERRY__NO_OS);
     ferry__channel_hang_up(&env->channel);
@@ -334,13 +528,18 @@ FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns
     ferry__channel *channel = &env->channel;
     int64_t start, left = timeout_ns;
     int got, answered;
-    if (env->holding) {
+    if (env->holding == FERRY__HOLDING_RESET) {
+        env->holding = FERRY__HOLDING_TURN;
+        *out = &env->turns.turn[env->which];
+        return 1;
+    }
+    if (env->holding == FERRY__HOLDING_TURN) {
         channel->why.code = 0;
         if (timeout_ns != 0)
             return ferry__fail(&channel->why, FERRY_ESTATE,
                                "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
                                (unsigned long long)env->number);
-        return ferry__channel_look(channel) < 0 ? ferry__env_leave(env, out) : 0;
+        return ferry__channel_look(channel, 0) < 0 ? ferry__env_leave(env, out) : 0;
     }
     start = ferry__platform_now_ns();
     for (;;) {
@@ -362,9 +561,13 @@ int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
     *out = NULL;
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
     if (!env->holding && env->channel.state == FERRY__OPEN && ferry__channel_spin(&env->channel, env->in, next - 1, next, timeout_ns) &&
-        env->playing && !env->inbox.used && ferry__slot_is_plain(env->in, &env->expected) && ferry__env_take_actions(env, turn)) {
-        *out = turn;
-        return 1;
+        env->steady && env->rows.num_idle == 0 && !env->inbox.used && ferry__slot_is_plain(env->in, &env->expected)) {
+        env->number++;
+        env->kind = FERRY_STEP;
+        if (ferry__env_take_actions(env, turn)) {
+            *out = turn;
+            return 1;
+        }
     }
     return ferry__env_wait_longer(env, timeout_ns, out);
 }

@@ -21,13 +21,13 @@
 #define FERRY__ABI_MINOR 0
 #define FERRY__ENDIAN UINT32_C(0x01020304)
 
-/* Features a region may need (incompat bits). This library knows none of them yet; their places in the layout are kept. */
+/* Features a region may need (incompat bits). Where this library does not know them yet, their places in the layout are kept. */
 #define FERRY__FEATURE_ROWS (UINT64_C(1) << 0)      /* more than one row */
 #define FERRY__FEATURE_GROUPS (UINT64_C(1) << 1)    /* more than one group */
 #define FERRY__FEATURE_AUTORESET (UINT64_C(1) << 2) /* final observations and infos */
 #define FERRY__FEATURE_BELL (UINT64_C(1) << 3)      /* a page of the agent's that is rung at each answer */
 #define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* frame slots */
-#define FERRY__FEATURES_KNOWN UINT64_C(0)
+#define FERRY__FEATURES_KNOWN (FERRY__FEATURE_ROWS | FERRY__FEATURE_AUTORESET | FERRY__FEATURE_BELL)
 
 /* Features that may be ignored (compat bits). */
 #define FERRY__OFFERS_CALLS (UINT64_C(1) << 0) /* the env takes turns of kind CALL */
@@ -99,12 +99,17 @@ FERRY__AT(ferry__header, about_bytes, 196);
 FERRY__AT(ferry__header, about_format, 200);
 FERRY__STATIC_ASSERT(sizeof(ferry__header) == 264, sizeof_header);
 
+/* Flags of a group. */
+#define FERRY__AUTORESET_MASK UINT32_C(3) /* ferry_autoreset of the connection */
+#define FERRY__TICK_TOGETHER UINT32_C(4)
+#define FERRY__FLAGS_KNOWN UINT32_C(7)
+
 /* One kind of agent. Offsets count from the start of the slot that carries the column; 0: there is no such column. */
 typedef struct ferry__group {
     uint32_t num_rows, flags;
     uint32_t first_field, num_fields;
     uint32_t max_episode_steps, reserved0;
-    uint64_t rows_offset, seed_offset;       /* agent's slot: u32[num_rows] which rows; i64[num_rows] */
+    uint64_t rows_offset, seed_offset;       /* agent's slot: u32[num_rows] which rows, if not all; i64[num_rows] */
     uint64_t reward_offset, episode_offset;  /* env's slots: f64[num_rows]; u64[num_rows] */
     uint64_t terminated_offset, truncated_offset, status_offset, active_offset; /* u8[num_rows] */
     uint64_t env_number_offset, agent_number_offset;                            /* u32[num_rows]; absent so far */
@@ -130,10 +135,11 @@ typedef struct ferry__entry {
     uint32_t capacity;       /* not 0: a ferry_list of up to so many elements (bytes of a Text), and dtype, shape and bounds are of one */
     uint64_t stride;         /* bytes of one row */
     uint64_t offset;         /* from the start of the slot: row 0 */
-    uint64_t final_offset;   /* last observation of the episode that a row ended; 0: none */
+    uint64_t final_offset;   /* observations and infos: those at the end of a row's episode; 0: none */
     uint64_t present_offset; /* u8[num_rows], infos only; 0: none */
     uint64_t low_offset, high_offset; /* in the pool, 8-aligned */
-    uint64_t reserved2[4];
+    uint64_t final_present_offset;    /* u8[num_rows], infos only; 0: none */
+    uint64_t reserved2[3];
 } ferry__entry;
 
 FERRY__AT(ferry__entry, path_bytes, 4);
@@ -147,6 +153,7 @@ FERRY__AT(ferry__entry, final_offset, 64);
 FERRY__AT(ferry__entry, present_offset, 72);
 FERRY__AT(ferry__entry, low_offset, 80);
 FERRY__AT(ferry__entry, high_offset, 88);
+FERRY__AT(ferry__entry, final_present_offset, 96);
 FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
 
 /* What a side says outside its turns. The peer reads parked after each publication, so nothing else here changes while both are busy. */
@@ -179,7 +186,7 @@ typedef struct ferry__slot {
     uint8_t blob_format, blob_where; /* ferry__where */
     uint64_t number;                 /* n, in full */
     uint64_t blob_bytes;
-    uint32_t num_rows; /* agent's slot: length of the list of rows */
+    uint32_t num_rows; /* agent's slot: how many rows the turn is about; where it is all of them, the list is not read */
     uint32_t reserved;
 } ferry__slot;
 
@@ -193,10 +200,29 @@ FERRY__AT(ferry__slot, blob_bytes, 16);
 FERRY__AT(ferry__slot, num_rows, 24);
 FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 32, sizeof_slot);
 
+/* Two blobs in one, of an answer that the library asked the env for in two parts: what it said to the STEP, and then to the RESET. Of the
+ * sizes the second is what is left. */
+typedef struct ferry__joined {
+    uint32_t first_format, second_format; /* ferry_format */
+    uint64_t first_bytes;
+} ferry__joined;
+
+#define FERRY__JOINED 5 /* a ferry_format on the wire */
+FERRY__STATIC_ASSERT(sizeof(ferry__joined) == 16, sizeof_joined);
+
+/* What the agent of many environments shares with all of them: they ring, it sleeps. */
+typedef struct ferry__bell_page {
+    uint32_t count;  /* answers published; its cache line is everybody's */
+    uint32_t parked; /* agent: 1 while it is about to sleep on count */
+    uint32_t target; /* agent: wake it when count has come so far */
+    uint32_t reserved[29];
+} ferry__bell_page;
+FERRY__STATIC_ASSERT(sizeof(ferry__bell_page) == FERRY__LINE_BYTES, sizeof_bell_page);
+
 /* ---- The control socket: frames, each a head and a payload ---- */
 
 typedef enum ferry__frame_type {
-    FERRY__HELLO = 1,   /* both sides, at once: ferry__hello */
+    FERRY__HELLO = 1,   /* both sides, at once: ferry__hello; an agent's may bring the descriptor of its bell */
     FERRY__WELCOME = 2, /* env: ferry__welcome and the region's descriptor */
     FERRY__READY = 3,   /* agent: the region is checked and mapped; nothing */
     FERRY__REFUSE = 4,  /* either, then it hangs up: ferry__refuse and a text */
@@ -224,7 +250,7 @@ typedef struct ferry__hello {
     uint32_t side;     /* ferry__side */
     uint32_t pid;
     int32_t index;      /* of an env among its fellows; -1: none */
-    uint32_t autoreset; /* 0 so far */
+    uint32_t autoreset; /* agent: ferry_autoreset */
     uint64_t max_bytes; /* agent: largest region it accepts */
     uint32_t version;   /* FERRY_VERSION, for people */
     uint32_t reserved[3];

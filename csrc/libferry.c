@@ -8,10 +8,12 @@
 
 #include "address.c"
 #include "agent.c"
+#include "bell.c"
 #include "blob.c"
 #include "channel.c"
 #include "env.c"
 #include "region.c"
+#include "rows.c"
 #include "spec.c"
 #include "turns.c"
 #include "wait.c"

@@ -254,6 +254,12 @@ static void ferry__lay_out(ferry__spec *spec) {
         if (entry->role == FERRY_ACTION) entry->offset = ferry__place_field(&agent, entry->stride * rows, FERRY__AGENT_SLOT_IN_PAGE);
         else entry->offset = ferry__place_field(&env, entry->stride * rows, FERRY__ENV_SLOT_IN_PAGE);
     }
+    for (i = 0; i < header->num_fields; i++) {
+        ferry__entry *entry = &spec->entries[i];
+        int wanted = entry->role != FERRY_ACTION && (group->flags & FERRY__AUTORESET_MASK) == FERRY_AUTORESET_SAME_STEP;
+        entry->final_offset = wanted ? ferry__place_field(&env, entry->stride * rows, FERRY__ENV_SLOT_IN_PAGE) : 0;
+        entry->final_present_offset = wanted && entry->role == FERRY_INFO ? ferry__place_column(&env, rows, 1) : 0;
+    }
     header->agent_blob = ferry__place_column(&agent, header->blob_bytes, FERRY__CACHE_LINE);
     header->env_blob = ferry__place_column(&env, header->blob_bytes, FERRY__CACHE_LINE);
 
@@ -293,6 +299,16 @@ static int ferry__is_inside(const char *leaf, uint64_t leaf_bytes, const char *p
            (leaf_bytes == 0 || path[leaf_bytes] == '/' || path[leaf_bytes] == '#');
 }
 
+/* Is there room for what a field holds at the end of an episode, where an autoreset would overwrite it, and only there? */
+static int ferry__final_is_inside(const ferry__spec *spec, const ferry__entry *entry, uint64_t env_end) {
+    uint64_t rows = spec->group.num_rows;
+    int wanted = entry->role != FERRY_ACTION && (spec->group.flags & FERRY__AUTORESET_MASK) == FERRY_AUTORESET_SAME_STEP;
+    if (!wanted) return entry->final_offset == 0 && entry->final_present_offset == 0;
+    if (entry->final_offset < sizeof(ferry__slot) || !ferry__inside(entry->final_offset, entry->stride * rows, env_end, 8)) return 0;
+    if (entry->role != FERRY_INFO) return entry->final_present_offset == 0;
+    return entry->final_present_offset >= sizeof(ferry__slot) && ferry__inside(entry->final_present_offset, rows, env_end, 1);
+}
+
 static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry, uint64_t agent_end, uint64_t env_end, ferry_why *why) {
     uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, bytes = ferry_dtype_bytes(entry->dtype), size = bytes, bound;
     uint64_t end = entry->role == FERRY_ACTION ? agent_end : env_end;
@@ -328,9 +344,13 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
     if (entry->stride != ferry__stride(entry, bytes) || !ferry__inside(entry->offset, entry->stride * rows, end, 8) ||
         entry->offset < sizeof(ferry__slot))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s' does not lie inside its slot", ferry__role_name(entry->role), path);
+    if (entry->stride * rows > FERRY__MAX_FIELD_BYTES) return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
     if (entry->role == FERRY_INFO &&
         (entry->present_offset < sizeof(ferry__slot) || !ferry__inside(entry->present_offset, rows, env_end, 1)))
         return ferry__fail(why, FERRY_ESPEC, "info '%s' has no presence inside its slot", path);
+    if (!ferry__final_is_inside(spec, entry, env_end))
+        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has no room for the end of an episode inside its slot, or has it without need",
+                           ferry__role_name(entry->role), path);
     bound = entry->bounds == FERRY__BOUNDS_EACH ? bytes : entry->bounds == FERRY__BOUNDS_SCALAR ? size : 0;
     if (!ferry__inside(entry->low_offset, bound, pool, 8) || !ferry__inside(entry->high_offset, bound, pool, 8))
         return ferry__fail(why, FERRY_ESPEC, "%s '%s': its bounds do not lie inside the pool", ferry__role_name(entry->role), path);
@@ -395,8 +415,12 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
     env[1] = ferry__slot_room(header->env_slot[1], header->env_offset, header->env_bytes);
     least = env[0] < env[1] ? env[0] : env[1];
     if (agent == 0 || least == 0) return ferry__fail(why, FERRY_ESPEC, "a slot does not lie inside its part of the region");
-    if (rows != 1 || group->num_fields != header->num_fields || group->first_field != 0)
-        return ferry__fail(why, FERRY_ESPEC, "the group has %llu rows; 1 is possible", (unsigned long long)rows);
+    if (rows == 0 || rows > FERRY_MAX_ROWS)
+        return ferry__fail(why, FERRY_ESPEC, "an environment of %llu rows; 1 to %d are possible", (unsigned long long)rows, FERRY_MAX_ROWS);
+    if (group->num_fields != header->num_fields || group->first_field != 0 || (group->flags & ~FERRY__FLAGS_KNOWN) != 0 ||
+        (group->flags & FERRY__AUTORESET_MASK) > FERRY_AUTORESET_SAME_STEP)
+        return ferry__fail(why, FERRY_ESPEC, "the fields or flags of the group do not fit together");
+    spec->num_checked = spec->num_infos = 0;
     columns[0][0] = group->seed_offset, columns[0][1] = 8, columns[1][0] = group->rows_offset, columns[1][1] = 4;
     columns[2][0] = group->reward_offset, columns[2][1] = 8, columns[3][0] = group->episode_offset, columns[3][1] = 8;
     columns[4][0] = group->terminated_offset, columns[5][0] = group->truncated_offset;
@@ -445,7 +469,8 @@ static int ferry__check(ferry__spec *spec, ferry_why *why) {
         if (entry->offset < spec->columns_end[writer])
             return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role),
                                spec->pool + entry->path_offset);
-        end = entry->offset + entry->stride * rows;
+        end = (entry->final_offset > entry->offset ? entry->final_offset : entry->offset) + entry->stride * rows;
+        if (entry->final_present_offset != 0) ferry__extend(&spec->fields_end[writer], entry->final_present_offset + rows);
         if (entry->role == FERRY_ACTION && ferry__is_checked(entry)) spec->num_checked++;
         ferry__extend(&spec->fields_end[writer], end);
     }
@@ -536,6 +561,8 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     memset(desc, 0, sizeof *desc);
     desc->struct_size = sizeof *desc;
     desc->num_rows = spec->group.num_rows;
+    desc->max_episode_steps = spec->group.max_episode_steps;
+    desc->rows_tick_together = (spec->group.flags & FERRY__TICK_TOGETHER) != 0;
     desc->name = spec->pool + header->name_offset;
     desc->fields = spec->fields, desc->num_fields = header->num_fields;
     desc->blob_format = header->blob_format;
@@ -554,9 +581,8 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     const char *name = desc->name != NULL ? desc->name : "";
     uint32_t i, roles = 0;
     memset(out, 0, sizeof *out);
-    if (desc->num_rows > 1)
-        return ferry__fail(why, FERRY_EUNSUPPORTED, "an environment of %u rows is not supported by this build; set num_rows to 1",
-                           desc->num_rows);
+    if (desc->num_rows > FERRY_MAX_ROWS)
+        return ferry__fail(why, FERRY_ESPEC, "an environment of %u rows; at most %d are possible", desc->num_rows, FERRY_MAX_ROWS);
     if (desc->num_fields > FERRY__MAX_FIELDS)
         return ferry__fail(why, FERRY_ESPEC, "the environment has %u fields; at most %d are possible", desc->num_fields, FERRY__MAX_FIELDS);
     if (desc->num_fields > 0 && desc->fields == NULL)
@@ -579,14 +605,24 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     header->blob_bytes = ferry__round_up(desc->blob_bytes != 0 ? desc->blob_bytes : FERRY__DEFAULT_BLOB_BYTES, 64);
     header->blob_format = desc->blob_format == FERRY_MSGPACK ? FERRY_MSGPACK : FERRY_JSON;
     header->env_pid = ferry__platform_pid();
-    out->group.num_rows = 1, out->group.num_fields = desc->num_fields;
+    out->group.num_rows = desc->num_rows != 0 ? desc->num_rows : 1, out->group.num_fields = desc->num_fields;
+    out->group.max_episode_steps = desc->max_episode_steps;
+    out->group.flags = desc->rows_tick_together != 0 ? FERRY__TICK_TOGETHER : 0;
+    header->incompat = out->group.num_rows > 1 ? FERRY__FEATURE_ROWS : 0;
     out->entries = (ferry__entry *)calloc(desc->num_fields + 1, sizeof *out->entries);
     if (out->entries == NULL || ferry__pool_add(&pool, "", 0) == UINT64_MAX) {
         ferry__fail(why, FERRY_ENOMEM, "out of memory");
         goto fail;
     }
-    for (i = 0; i < desc->num_fields; i++)
+    for (i = 0; i < desc->num_fields; i++) {
         if (ferry__entry_of(&desc->fields[i], &out->entries[i], &pool, why) < 0) goto fail;
+        if (out->entries[i].stride > FERRY__MAX_FIELD_BYTES / out->group.num_rows) {
+            ferry__fail(why, FERRY_ETOOBIG, "%s '%s' of %u rows is larger than %llu bytes", ferry__role_name(desc->fields[i].role),
+                        desc->fields[i].path != NULL ? desc->fields[i].path : "", out->group.num_rows,
+                        (unsigned long long)FERRY__MAX_FIELD_BYTES);
+            goto fail;
+        }
+    }
     for (i = 0; i < desc->num_fields; i++) roles |= 1u << desc->fields[i].role;
     if ((roles & 3) != 3) {
         ferry__fail(why, FERRY_ESPEC, "the environment has no %s field; it needs one or more",
@@ -611,6 +647,17 @@ fail:
     free(pool.data);
     ferry__spec_clear(out);
     return why->code;
+}
+
+int ferry__spec_choose(ferry__spec *spec, uint32_t autoreset, ferry_why *why) {
+    if (autoreset > FERRY_AUTORESET_SAME_STEP)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the agent wants the unknown autoreset mode %u", autoreset);
+    if ((spec->group.flags & FERRY__AUTORESET_MASK) == autoreset) return 0;
+    spec->group.flags = (spec->group.flags & ~FERRY__AUTORESET_MASK) | autoreset;
+    spec->header.incompat &= ~FERRY__FEATURE_AUTORESET;
+    if (autoreset != FERRY_AUTORESET_DISABLED) spec->header.incompat |= FERRY__FEATURE_AUTORESET;
+    ferry__lay_out(spec);
+    return ferry__check(spec, why);
 }
 
 void ferry__spec_write(const ferry__spec *spec, char *base) {
@@ -654,18 +701,17 @@ void ferry__spec_clear(ferry__spec *spec) {
     memset(spec, 0, sizeof *spec);
 }
 
-int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void *value, ferry_why *why) {
-    const ferry__entry *entry = &spec->entries[field];
-    const char *path = spec->pool + entry->path_offset, *elements = (const char *)value;
+/* One row's. */
+static int ferry__check_one_action(const ferry__spec *spec, const ferry__entry *entry, const char *elements, ferry_why *why) {
+    const char *path = spec->pool + entry->path_offset;
     const char *low = spec->pool + entry->low_offset, *high = spec->pool + entry->high_offset;
     uint64_t size = ferry_dtype_bytes(entry->dtype), bytes = size, total, at;
     uint32_t i;
-    if (!ferry__is_checked(entry)) return 0;
     for (i = 0; i < entry->ndim; i++) bytes *= entry->shape[i];
     total = bytes;
     if (entry->capacity != 0) {
         ferry_list list;
-        memcpy(&list, value, sizeof list);
+        memcpy(&list, elements, sizeof list);
         if (list.count == FERRY_IN_BLOB) return 0; /* whoever reads the blob checks it */
         if (list.count > entry->capacity)
             return ferry__fail(why, FERRY_EINVAL,
@@ -686,5 +732,33 @@ int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void
             return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld",
                                (unsigned long long)(at / size), path, (long long)v, (long long)least, (long long)most);
     }
+    return 0;
+}
+
+/* The usual Discrete of many rows, quickly: are all inside? */
+static int ferry__numbers_inside(const char *values, const uint32_t *rows, uint32_t count, int64_t least, int64_t most) {
+    uint32_t i, wrong = 0;
+    int64_t v;
+    for (i = 0; i < count; i++) {
+        memcpy(&v, values + (uint64_t)8 * rows[i], 8);
+        wrong |= (uint32_t)(v < least) | (uint32_t)(v > most);
+    }
+    return !wrong;
+}
+
+int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const char *values, const uint32_t *rows, uint32_t count,
+                             ferry_why *why) {
+    const ferry__entry *entry = &spec->entries[field];
+    uint32_t i;
+    if (!ferry__is_checked(entry)) return 0;
+    if (entry->kind == FERRY_DISCRETE && entry->dtype == FERRY_I64 && entry->capacity == 0 &&
+        ferry__numbers_inside(values, rows, count, ferry__integer_at(FERRY_I64, spec->pool + entry->low_offset),
+                              ferry__integer_at(FERRY_I64, spec->pool + entry->high_offset)))
+        return 0;
+    for (i = 0; i < count; i++)
+        if (ferry__check_one_action(spec, entry, values + entry->stride * rows[i], why) < 0) {
+            if (spec->group.num_rows > 1) ferry__also(why, " (row %u)", rows[i]);
+            return why->code;
+        }
     return 0;
 }

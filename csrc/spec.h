@@ -27,6 +27,8 @@ typedef struct ferry__spec {
 
 /* Lays a description out. FERRY_EINVAL, ESPEC, ETOOBIG, EUNSUPPORTED, ENOMEM. */
 FERRY__LOCAL int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *why);
+/* Lays it out anew for the autoreset mode that an agent wants. FERRY_EPROTOCOL for an unknown one. */
+FERRY__LOCAL int ferry__spec_choose(ferry__spec *spec, uint32_t autoreset, ferry_why *why);
 /* Writes the immutable start of a fresh region of header.region_bytes. */
 FERRY__LOCAL void ferry__spec_write(const ferry__spec *spec, char *base);
 /* Copies and checks a foreign region's: after it every offset and size in the spec is inside the region, aligned and safe to use.
@@ -34,9 +36,10 @@ FERRY__LOCAL void ferry__spec_write(const ferry__spec *spec, char *base);
 FERRY__LOCAL int ferry__spec_take(const char *base, uint64_t region_bytes, ferry__spec *out, ferry_why *why);
 /* Frees what build or take made; a zeroed spec is allowed. */
 FERRY__LOCAL void ferry__spec_clear(ferry__spec *spec);
-/* Is the value of this action inside its field's bounds? Only integers that engines index with are checked: Discrete, MultiDiscrete,
- * MultiBinary. FERRY_EINVAL with a text if not. */
-FERRY__LOCAL int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const void *value, ferry_why *why);
+/* Are these rows' values of an action inside its field's bounds? values is row 0's. Only integers that engines index with are checked:
+ * Discrete, MultiDiscrete, MultiBinary. FERRY_EINVAL with a text if not. */
+FERRY__LOCAL int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const char *values, const uint32_t *rows, uint32_t count,
+                                          ferry_why *why);
 
 #ifdef __cplusplus
 }

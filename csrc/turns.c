@@ -8,9 +8,9 @@
 
 int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, char *message, ferry_why *why) {
     const ferry__group *group = &spec->group;
-    size_t n = spec->header.num_fields;
-    /* Per slot data and present, once stride. */
-    char *block = (char *)calloc(n + 1, 4 * sizeof(void *) + sizeof(uint64_t));
+    size_t n = spec->header.num_fields, rows = group->num_rows;
+    /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
+    char *block = (char *)calloc(1, n * (8 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
     uint64_t *stride;
     uint32_t i, slot;
     memset(turns, 0, sizeof *turns);
@@ -22,17 +22,21 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, 
         void **data = (void **)(void *)block;
         char *answer = base + spec->header.env_slot[slot];
         uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
-        block += 2 * n * sizeof(void *);
+        void **final_data = (void **)(void *)(block + 2 * n * sizeof(void *));
+        uint8_t **final_present = (uint8_t **)(void *)(block + 3 * n * sizeof(void *));
+        block += 4 * n * sizeof(void *);
         for (i = 0; i < n; i++) {
             const ferry__entry *entry = &spec->entries[i];
             stride[i] = entry->stride;
             data[i] = (entry->role == FERRY_ACTION ? message : answer) + entry->offset;
             present[i] = entry->role == FERRY_INFO ? (uint8_t *)answer + entry->present_offset : NULL;
+            final_data[i] = entry->final_offset != 0 ? answer + entry->final_offset : NULL;
+            final_present[i] = entry->final_present_offset != 0 ? (uint8_t *)answer + entry->final_present_offset : NULL;
         }
         turn->struct_size = sizeof *turn;
         turn->num_fields = (uint32_t)n;
-        turn->num_rows = 1, turn->rows = &turns->row;
         turn->data = data, turn->present = present, turn->stride = stride;
+        turn->final_data = final_data, turn->final_present = final_present;
         turn->reward = (double *)(void *)(answer + group->reward_offset);
         turn->episode = (uint64_t *)(void *)(answer + group->episode_offset);
         turn->terminated = (uint8_t *)answer + group->terminated_offset;
@@ -40,6 +44,9 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, 
         turn->status = (uint8_t *)answer + group->status_offset;
         turn->seed = (int64_t *)(void *)(message + group->seed_offset);
     }
+    turns->all = (uint32_t *)(void *)block;
+    for (i = 0; i < rows; i++) turns->all[i] = i;
+    for (slot = 0; slot < 2; slot++) turns->turn[slot].num_rows = (uint32_t)rows, turns->turn[slot].rows = turns->all;
     return 0;
 }
 

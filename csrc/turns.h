@@ -10,7 +10,7 @@ extern "C" {
 
 typedef struct ferry__turns {
     ferry_turn turn[2]; /* by the env's slot */
-    uint32_t row;       /* the list of rows: 0 alone */
+    uint32_t *all;      /* the list of all rows */
     void *block;        /* what the arrays lie in */
 } ferry__turns;
 

@@ -11,11 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
- * is no use. */
-#define FERRY__YIELD_NS 50000
-#define FERRY__SLICE_NS 20000000
-
 int ferry__policy_from_environment(ferry__policy *out, ferry_why *why) {
     const char *text = getenv("FERRY_WAIT");
     *out = FERRY__ADAPTIVE;

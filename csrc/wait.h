@@ -28,6 +28,12 @@ typedef struct ferry__waiter {
 /* Reads FERRY_WAIT. */
 FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *why);
 
+/* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
+ * is no use. */
+#define FERRY__YIELD_NS 50000
+/* So long sleeps a wait at most before it looks around. */
+#define FERRY__SLICE_NS 20000000
+
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
 

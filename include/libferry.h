@@ -231,6 +231,16 @@ typedef enum ferry_status {
     FERRY_ROW_REFUSED = 2 /* the library refused the action on the env's behalf (out of range): the blob, TEXT, says why */
 } ferry_status;
 
+/* Rows are environments that one program holds and steps together, each with episodes of its own. A program that has them obeys two orders:
+ * step these rows, reset these rows. What becomes of a row whose episode has ended, the agent chooses when it connects, and the library
+ * sees to it: in one turn of the agent's it may ask the program to STEP some rows and then to RESET others (or the same), as two turns with
+ * the same number, and only then publishes. */
+typedef enum ferry_autoreset {
+    FERRY_AUTORESET_DISABLED = 0, /* nothing: the agent resets it */
+    FERRY_AUTORESET_NEXT_STEP = 1, /* the next STEP resets it instead of stepping it; its action is ignored, its reward 0 */
+    FERRY_AUTORESET_SAME_STEP = 2 /* the STEP that ended it resets it too; what was observed at the end lies in final_data */
+} ferry_autoreset;
+
 /* One message, for both directions; owned by the library. The agent's side keeps it until the next send, the env's until it is answered, or
  * until LEFT comes instead; after that its data[] may still be written to, unheard, until the next agent connects. Arrays with [row] have one
  * element for each of the environment's rows; arrays with [field] follow the field table.
@@ -242,7 +252,7 @@ typedef struct ferry_turn {
     uint64_t number; /* counts the channel's turns, from 1 */
     uint32_t num_fields; /* length of the [field] arrays */
     uint32_t num_rows; /* length of rows: how many rows this turn is about */
-    const uint32_t *rows; /* their numbers */
+    const uint32_t *rows; /* their numbers, ascending. Agent: all, unless you point it at fewer (STEP and RESET) before you send */
     void *const *data; /* [field] first row; row r is stride[field] * r bytes further on */
     const uint64_t *stride; /* [field] bytes */
     uint8_t *const *present; /* [field][row] 1 where a typed info is given; NULL for other fields */
@@ -252,9 +262,17 @@ typedef struct ferry_turn {
     uint8_t *status; /* [row] ferry_status; the library fills it */
     int64_t *seed; /* [row] RESET: the seed, or -1 for none */
     uint64_t *episode; /* [row] RESETs so far; the library fills it */
-    ferry_blob blob; /* RESET: options. CALL: the request. Answers: info, what a call returned, or what went wrong. */
+    /* RESET: options, the same for all rows. CALL: the request. Answers: info, what a call returned, or what went wrong. The info of an env
+     * with more than one row is a map from row numbers (in JSON as text) to infos. */
+    ferry_blob blob;
     int32_t reason; /* LEFT: FERRY_ECLOSED, FERRY_EPEERDEAD, or the error that ended the connection */
     uint32_t peer_pid; /* process id of the other side, 0 if unknown */
+    /* Answers, agent's side. Where the library has reset rows, blob is what the env said to that RESET, and step_blob what it said to the
+     * STEP before it. With FERRY_AUTORESET_SAME_STEP final_data[field][row] and final_present are observations and typed infos of the rows
+     * whose episode ended; other rows of it, and with other modes the pointers, mean nothing. */
+    ferry_blob step_blob;
+    void *const *final_data; /* [field] as data */
+    uint8_t *const *final_present; /* [field][row] as present */
 } ferry_turn;
 
 /* ---- Log ----------------------------------------------------------------------------------------------------------------------- */
@@ -273,7 +291,7 @@ typedef struct ferry_env ferry_env;
 /* What an environment says of itself. Zero-initialise, set struct_size. Everything is copied. */
 typedef struct ferry_env_desc {
     uint32_t struct_size;
-    uint32_t num_rows; /* 0 means 1; more than 1: FERRY_EUNSUPPORTED so far */
+    uint32_t num_rows; /* 0 means 1; at most FERRY_MAX_ROWS */
     /* Where to meet; FERRY_ADDRESS in the process environment takes precedence, so that launchers work with any engine. NULL: it alone.
      *   NAME              serve that name ([A-Za-z0-9][A-Za-z0-9._-]*, at most 40 characters), in FERRY_RUNTIME_DIR, else
      *                     $XDG_RUNTIME_DIR/ferry, else /tmp/ferry-UID
@@ -294,8 +312,12 @@ typedef struct ferry_env_desc {
     ferry_log log; /* NULL: warnings go to standard error */
     void *log_user;
     uint32_t takes_calls; /* 1: turns of kind FERRY_CALL may come; 0: the library refuses them */
+    uint32_t max_episode_steps; /* not 0: the library sets truncated where a row has taken so many steps */
+    uint32_t rows_tick_together; /* 1: a world that cannot step some rows alone. A STEP is about all rows, always */
     uint32_t reserved;
 } ferry_env_desc;
+
+#define FERRY_MAX_ROWS 65536
 
 /* Checks the description and, where the role is to serve, takes the address. Does not wait for anybody.
  * On failure *out is NULL, and why (may be NULL) says what to do. FERRY_EINVAL, ESPEC, ETOOBIG, EADDRESS, EINUSE, ESYSTEM, ENOMEM. */
@@ -326,14 +348,16 @@ FERRY_API void ferry_env_close(ferry_env *env);
 /* ---- The agent's side ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct ferry_agent ferry_agent;
+typedef struct ferry_bell ferry_bell; /* see ferry_agent_wait_any */
 
 typedef struct ferry_agent_desc {
     uint32_t struct_size;
-    uint32_t reserved;
+    uint32_t autoreset; /* ferry_autoreset */
     const char *address; /* as above, but a bare NAME or path is connected to; NULL: FERRY_ADDRESS */
     uint64_t max_bytes; /* refuse a region larger than this. 0: 1 GiB */
     ferry_log log;
     void *log_user;
+    ferry_bell *bell; /* NULL: none. Not owned; it must outlive the handle */
 } ferry_agent_desc;
 
 /* Checks the address and, where the role is to serve, takes it. Does not wait. Errors as ferry_env_open. */
@@ -352,13 +376,23 @@ FERRY_API const ferry_env_desc *ferry_agent_env(const ferry_agent *agent);
 FERRY_API ferry_turn *ferry_agent_turn(ferry_agent *agent);
 
 /* Hands the turn to the environment. Never waits. FERRY_ESTATE if an answer is owed or there is no connection; EINVAL for an unknown
- * kind; ETOOBIG for a blob beyond FERRY_MAX_BLOB. */
+ * kind or a list of rows that is empty, not ascending, or names one that is not there; ETOOBIG for a blob beyond FERRY_MAX_BLOB. */
 FERRY_API int ferry_agent_send(ferry_agent *agent);
 
 /* Waits for the answer: 1 and *out, or 0 and NULL for not yet (the answer stays owed: wait again). The two observation buffers
  * alternate: data[] stays right through the next turn and is overwritten by the one after; all else in *out, until the next send.
  * FERRY_ECLOSED, EPEERDEAD: the environment is gone; ferry_agent_connect meets the next. FERRY_ECORRUPT; ESTATE if nothing is owed. */
 FERRY_API int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out);
+
+/* Many environments, whoever is ready first. A bell is rung by the environments of all agents that were opened with it. */
+FERRY_API int ferry_bell_open(ferry_bell **out, ferry_why *why); /* FERRY_ENOMEM, ESYSTEM, ETOOBIG */
+FERRY_API void ferry_bell_close(ferry_bell *bell); /* after its agents. NULL is allowed */
+
+/* Waits until at_least of the agents, which share the bell, have something to tell: their answer has come, or their environment is gone, or
+ * nothing is owed. Then ferry_agent_wait says at once what. Asleep meanwhile, and woken once.
+ * How many have (more than asked for, perhaps), with ready[i] 1 for these; 0 for not yet, ready filled all the same. FERRY_EINVAL, EFORKED. */
+FERRY_API int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
+                                   uint8_t *ready);
 
 /* What is known, in words: the last error; else whom it waits for, since when, at which turn. */
 FERRY_API void ferry_agent_why(const ferry_agent *agent, ferry_why *why);

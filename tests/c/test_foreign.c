@@ -154,6 +154,16 @@ static void test_strange_visitors_are_refused_and_the_next_is_served(const char 
     fd = dial(directory, "door");
     hello = good_hello(FERRY__AGENT);
     send_frame(fd, FERRY__HELLO, &hello, sizeof hello, STDERR_FILENO);
+    expect_refusal(env, fd, FERRY_EPROTOCOL, "not sealed memory");
+
+    fd = dial(directory, "door");
+    hello = good_hello(FERRY__AGENT), hello.autoreset = 3;
+    send_frame(fd, FERRY__HELLO, &hello, sizeof hello, -1);
+    expect_refusal(env, fd, FERRY_EPROTOCOL, "autoreset mode 3");
+
+    fd = dial(directory, "door");
+    hello = good_hello(FERRY__AGENT);
+    send_frame(fd, FERRY__HELLO, &hello, sizeof hello, -1);
     send_frame(fd, FERRY__READY, NULL, 0, -1);
     send_frame(fd, 99, "?", 1, -1);
     for (got = 0; got == 0;) got = ferry_env_wait(env, SECOND / 100, &turn);

@@ -89,8 +89,9 @@ static void test_nonsense_is_refused(void) {
     memset(&desc, 0, sizeof desc);
     CHECK(ferry_env_open(&desc, &env, &why) == FERRY_EINVAL && env == NULL);
     CHECK_CONTAINS(why.text, "struct_size");
-    desc.struct_size = sizeof desc, desc.address = "spec", desc.num_rows = 2;
-    CHECK(ferry_env_open(&desc, &env, &why) == FERRY_EUNSUPPORTED);
+    desc.struct_size = sizeof desc, desc.address = "spec", desc.num_rows = FERRY_MAX_ROWS + 1;
+    CHECK(ferry_env_open(&desc, &env, &why) == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "at most 65536");
     desc.num_rows = 0, desc.num_fields = 3;
     CHECK(ferry_env_open(&desc, &env, NULL) == FERRY_ESPEC);
     CHECK(ferry_env_open(&desc, &env, &why) == FERRY_ESPEC);
