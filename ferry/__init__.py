@@ -22,6 +22,7 @@ except ImportError as _error:
     ) from _error
 from ferry.clientbackend import ClientBackend
 from ferry.clientenv import ClientEnv
+from ferry.clientvectorenv import ClientVectorEnv
 from ferry.errors import (
     AddressError,
     BackendError,
@@ -43,6 +44,7 @@ __all__ = [
     "BusyError",
     "ClientBackend",
     "ClientEnv",
+    "ClientVectorEnv",
     "FerryError",
     "FerryTimeoutError",
     "LaunchedEnv",

@@ -42,6 +42,7 @@ logger = logging.getLogger("ferry")
 OBSERVATION, ACTION, INFO = FERRY_OBSERVATION, FERRY_ACTION, FERRY_INFO
 BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = FERRY_BOX, FERRY_DISCRETE, FERRY_MULTI_DISCRETE, FERRY_MULTI_BINARY
 DICT, TUPLE, STRING, OTHER = FERRY_DICT, FERRY_TUPLE, FERRY_STRING, FERRY_OTHER
+DISABLED, NEXT_STEP, SAME_STEP = FERRY_AUTORESET_DISABLED, FERRY_AUTORESET_NEXT_STEP, FERRY_AUTORESET_SAME_STEP
 STEP, RESET, LEFT, CALL = FERRY_STEP, FERRY_RESET, FERRY_LEFT, FERRY_CALL
 MAX_NDIM = FERRY_MAX_NDIM
 
@@ -288,6 +289,8 @@ cdef class Agent(Handle):
         copy: Whether observations are arrays of their own, or read-only views of the region.
         bounds: Whether the bounds of Box actions are checked, beside the range of the other spaces.
         max_bytes: Larger regions are refused; 0: the library's limit.
+        autoreset: DISABLED, NEXT_STEP or SAME_STEP.
+        bell: Shared with other agents, or None.
     """
 
     cdef ferry_agent *handle
@@ -301,6 +304,8 @@ cdef class Agent(Handle):
     cdef uint64_t max_bytes
     cdef bint copy
     cdef bint bounds
+    cdef uint32_t autoreset
+    cdef Bell bell
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
@@ -308,11 +313,16 @@ cdef class Agent(Handle):
     cdef uint32_t owed  # kind of the turn whose answer has not been handed out
     cdef bint arrived  # that answer is here; an exception (Ctrl-C) came before it could be handed out
     cdef Node observation
+    cdef Node single  # as observation, but always copies
     cdef Node action
     cdef list infos
     cdef Extra extra
+    cdef Form form
 
-    def __init__(self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss=""):
+    def __init__(
+        self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss="",
+        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None,
+    ):
         self.label = label_of("the channel", address)
         self.after_loss = after_loss
         self.address = address_bytes(address)
@@ -322,6 +332,7 @@ cdef class Agent(Handle):
         self.copy = copy
         self.bounds = bounds
         self.max_bytes = max_bytes
+        self.autoreset, self.bell = autoreset, bell
         self.needs_reset = True
         self.open()
 
@@ -336,6 +347,8 @@ cdef class Agent(Handle):
         if self.address is not None:
             desc.address = self.address
         desc.max_bytes = self.max_bytes
+        desc.autoreset = self.autoreset
+        desc.bell = NULL if self.bell is None else self.bell.handle
         desc.log, desc.log_user = log_line, <void *>self
         return check(ferry_agent_open(&desc, &self.handle, &why), &why)
 
@@ -395,7 +408,7 @@ cdef class Agent(Handle):
         """What the connected environment says of itself.
 
         Returns:
-            (what texts call it, fields, format of options, blob or None, whether it takes calls).
+            (what texts call it, fields, format of options, blob or None, whether it takes calls, number of rows).
         """
         cdef const ferry_env_desc *desc
         self.enter()
@@ -406,7 +419,7 @@ cdef class Agent(Handle):
             fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
             name = text_of(desc.name)
             self.name = repr(name) if name else label_of("at", self.address.decode() if self.address else None)
-            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0
+            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0, desc.num_rows
         finally:
             self.leave()
 
@@ -423,7 +436,8 @@ cdef class Agent(Handle):
         self.enter()
         try:
             form = Form(fields, codecs)
-            self.extra = form.extra
+            self.form, self.extra = form, form.extra
+            self.single = grow(observation, form, "observation", "", BackendError, False, False)
             self.action = grow(action, form, "action", "", InvalidAction, True, self.bounds)
             form.owner = None if self.copy else Hold.of(self)
             self.observation = grow(observation, form, "observation", "", BackendError, False, False)
@@ -433,7 +447,7 @@ cdef class Agent(Handle):
                     if field.shape or field.capacity:
                         node = leaf_of(i, field, "info", BackendError, False, False, None, form.extra)
                     else:
-                        node = Scalar("info", BackendError, i, field, False)
+                        node = Scalar("info", BackendError, i, field, False, form.extra)
                     self.infos.append((field.path, i, node))
         finally:
             self.leave()
@@ -531,15 +545,19 @@ cdef class Agent(Handle):
         return turn
 
     cdef object exchange(self, uint32_t kind):
-        cdef int rc = ferry_agent_send(self.handle)
-        if rc < 0:
-            if rc == FERRY_ETOOBIG:
-                self.fail(rc)
-            self.lost()
-            self.fail(rc)
-        self.owed = kind
+        self.send(kind)
         self.receive()
         return self.result(kind)
+
+    cdef int send(self, uint32_t kind) except -1:
+        """Sends the turn that has been filled; its answer is owed from then on."""
+        cdef int rc = ferry_agent_send(self.handle)
+        if rc < 0:
+            if rc != FERRY_ETOOBIG:
+                self.lost()
+            self.fail(rc)
+        self.owed = kind
+        return 0
 
     cdef int receive(self) except -1:
         """Waits for the answer that is owed."""
@@ -640,6 +658,22 @@ cdef class Agent(Handle):
         return f"{self.label} has no episode under way; call reset() before step()"
 
 
+cdef class Bell:
+    """What agents share that are waited for together."""
+
+    cdef ferry_bell *handle
+
+    def __cinit__(self):
+        cdef ferry_why why
+        check(ferry_bell_open(&self.handle, &why), &why)
+
+    def __dealloc__(self):
+        ferry_bell_close(self.handle)
+
+
+include "_agents.pxi"
+
+
 cdef class Hold:
     """Keeps a connection's region mapped for as long as a view of it lives."""
 
@@ -671,6 +705,7 @@ cdef class Env(Handle):
         about: (format, bytes) told to agents: a map with "metadata", "spec" and "spaces".
         name: Shown to people; None: the address.
         max_bytes: Larger regions are refused; 0: the library's limit.
+        num_rows: How many environments there are.
     """
 
     cdef ferry_env *handle
@@ -680,21 +715,27 @@ cdef class Env(Handle):
     cdef Extra extra
     cdef object decode
     cdef object encode
+    cdef bint unpacked  # extra.incoming is of this turn
 
     def __init__(
-        self, address, fields, observation, action, *, codecs, decode, encode, about=None, name=None, max_bytes=0
+        self, address, fields, observation, action, *, codecs, decode, encode, about=None, name=None, max_bytes=0,
+        num_rows=1,
     ):
         cdef Form form = Form(fields, codecs)
         self.label = label_of("the backend at", address)
         self.extra, self.decode, self.encode = form.extra, decode, encode
         self.observation = grow(observation, form, "observation", "", ValueError, False, False)
         self.action_node = grow(action, form, "action", "", ValueError, False, False)
-        self.open(address_bytes(address), form.fields, about, None if name is None else name.encode(), max_bytes)
+        self.open(
+            address_bytes(address), form.fields, about, None if name is None else name.encode(), max_bytes, num_rows
+        )
 
     def __dealloc__(self):
         ferry_env_close(self.handle)
 
-    cdef int open(self, bytes address, tuple fields, tuple about, bytes name, uint64_t max_bytes) except -1:
+    cdef int open(
+        self, bytes address, tuple fields, tuple about, bytes name, uint64_t max_bytes, uint32_t num_rows
+    ) except -1:
         cdef ferry_env_desc desc
         cdef ferry_why why
         cdef ferry_field *table = <ferry_field *>calloc(len(fields) + 1, sizeof(ferry_field))
@@ -715,6 +756,7 @@ cdef class Env(Handle):
             desc.blob_format = FERRY_MSGPACK
             desc.takes_calls = 1
             desc.max_bytes = max_bytes
+            desc.num_rows = num_rows
             set_blob(&desc.about, about)
             desc.log, desc.log_user = log_line, <void *>self
             return check(ferry_env_open(&desc, &self.handle, &why), &why)
@@ -748,7 +790,23 @@ cdef class Env(Handle):
         self.enter()
         try:
             self.turn = NULL
-            return self.turn.kind if self.wait(nanoseconds(timeout)) == 1 else 0
+            self.unpacked = False
+            if self.wait(nanoseconds(timeout)) != 1:
+                return 0
+            if self.extra.outgoing:  # of an observation that was refused half written
+                self.extra.outgoing = {}
+            return self.turn.kind
+        finally:
+            self.leave()
+
+    def rows(self):
+        """The rows that a STEP or RESET is about."""
+        cdef uint32_t i
+        self.enter()
+        try:
+            if self.turn is NULL:
+                raise FerryError(f"{self.label} has no turn to look at")
+            return [self.turn.rows[i] for i in range(self.turn.num_rows)]
         finally:
             self.leave()
 
@@ -756,26 +814,44 @@ cdef class Env(Handle):
         """Makes the wait under way, and every later one, end with 0. For any thread."""
         self.stopping = True
 
-    def action(self):
-        """The action of a STEP: Python's own values and arrays, the caller's to keep."""
+    def action(self, uint32_t row=0):
+        """The action of a STEP for a row of it: Python's own values and arrays, the caller's to keep."""
         self.enter()
         try:
             self.expect(FERRY_STEP)
-            if self.extra.incoming:  # of an earlier turn
-                self.extra.incoming = {}
-            if self.turn.blob.format == FERRY_VALUES:
-                content = blob_of(&self.turn.blob)
-                _nothing, self.extra.incoming = parts_of(self.decode(content[1], content[0]))
+            if not self.unpacked:
+                self.unpack()
+            self.extra.row = row
             return self.action_node.read(self.turn)
         finally:
+            self.extra.row = 0
             self.leave()
 
-    def request(self):
-        """What a RESET asks for: (seed or None, (format, bytes) of the options or None)."""
+    cdef int unpack(self) except -1:
+        """Takes what does not lie in the slot out of the blob."""
+        if self.extra.incoming:  # of an earlier turn
+            self.extra.incoming = {}
+        if self.turn.blob.format == FERRY_VALUES:
+            content = blob_of(&self.turn.blob)
+            _nothing, self.extra.incoming = parts_of(self.decode(content[1], content[0]))
+        self.unpacked = True
+        return 0
+
+    def seed(self, uint32_t row=0):
+        """The seed that a RESET gives to a row of it, or None."""
         self.enter()
         try:
             self.expect(FERRY_RESET)
-            return None if self.turn.seed[0] < 0 else self.turn.seed[0], blob_of(&self.turn.blob)
+            return None if self.turn.seed[row] < 0 else self.turn.seed[row]
+        finally:
+            self.leave()
+
+    def options(self):
+        """The options of a RESET: (format, bytes) or None."""
+        self.enter()
+        try:
+            self.expect(FERRY_RESET)
+            return blob_of(&self.turn.blob)
         finally:
             self.leave()
 
@@ -810,29 +886,42 @@ cdef class Env(Handle):
         finally:
             self.leave()
 
-    def reply(self, observation, double reward, bint terminated, bint truncated, tuple info):
-        """Answers the turn.
+    def put(self, uint32_t row, observation, double reward, bint terminated, bint truncated):
+        """Writes a row's part of the answer.
 
         Args:
+            row: One of `rows`.
             observation: Of the observation space. ValueError: it does not fit, and the turn is still to be answered.
             reward: 0.0 for a reset, as are the flags.
             terminated: Whether the episode reached an end.
             truncated: Whether it was cut short.
-            info: (format, bytes) or None.
+        """
+        self.enter()
+        try:
+            if self.turn is NULL:
+                raise FerryError(f"{self.label} has no turn to answer")
+            self.extra.row = row
+            self.observation.write(self.turn, observation)
+            self.turn.reward[row] = reward
+            self.turn.terminated[row] = terminated
+            self.turn.truncated[row] = truncated
+        finally:
+            self.extra.row = 0
+            self.leave()
+
+    def reply(self, tuple info):
+        """Answers the turn with what was put.
+
+        Args:
+            info: (format, bytes) or None. Of many rows a map from rows to infos.
         """
         cdef ferry_blob blob
         self.enter()
         try:
             if self.turn is NULL:
                 raise FerryError(f"{self.label} has no turn to answer")
-            if self.extra.outgoing:  # of an observation that was refused half written
-                self.extra.outgoing = {}
-            self.observation.write(self.turn, observation)
             if self.extra.outgoing:
                 info = self.with_values(info)
-            self.turn.reward[0] = reward
-            self.turn.terminated[0] = terminated
-            self.turn.truncated[0] = truncated
             if info is not None:
                 set_blob(&blob, info)
                 self.done(ferry_env_blob(self.handle, &blob))

@@ -48,6 +48,14 @@ cdef class Node:
     cdef int write(self, const ferry_turn *turn, object value) except -1:
         raise NotImplementedError
 
+    cdef object gather(self, Exchange exchange):
+        """The value of all rows of an exchange, as the batched space has it."""
+        raise NotImplementedError
+
+    cdef int scatter(self, Exchange exchange, object value) except -1:
+        """Writes a value of the batched space into the turns of an exchange."""
+        raise NotImplementedError
+
     cdef object wrong(self, str text):
         return self.error(f"{self.what} {text}")
 
@@ -65,14 +73,32 @@ cdef class Mapping(Node):
             value[self.keys[i]] = (<Node>self.nodes[i]).read(turn)
         return value
 
+    cdef object gather(self, Exchange exchange):
+        cdef dict value = {}
+        cdef Py_ssize_t i
+        for i in range(len(self.keys)):
+            value[self.keys[i]] = (<Node>self.nodes[i]).gather(exchange)
+        return value
+
     cdef int write(self, const ferry_turn *turn, object value) except -1:
         cdef Py_ssize_t i
+        self.check(value)
+        for i in range(len(self.keys)):
+            (<Node>self.nodes[i]).write(turn, value[self.keys[i]])
+        return 0
+
+    cdef int scatter(self, Exchange exchange, object value) except -1:
+        cdef Py_ssize_t i
+        self.check(value)
+        for i in range(len(self.keys)):
+            (<Node>self.nodes[i]).scatter(exchange, value[self.keys[i]])
+        return 0
+
+    cdef int check(self, object value) except -1:
         if not isinstance(value, collections.abc.Mapping):
             raise self.wrong(f"is of type {type(value).__name__}; a dict with the keys {list(self.keys)} is wanted")
         if len(value) != len(self.keys) or any(key not in value for key in self.keys):
             raise self.wrong(f"has the keys {list(value)}; {list(self.keys)} are wanted")
-        for i in range(len(self.keys)):
-            (<Node>self.nodes[i]).write(turn, value[self.keys[i]])
         return 0
 
 
@@ -84,15 +110,54 @@ cdef class Sequence(Node):
     cdef object read(self, const ferry_turn *turn):
         return tuple([(<Node>node).read(turn) for node in self.nodes])
 
+    cdef object gather(self, Exchange exchange):
+        return tuple([(<Node>node).gather(exchange) for node in self.nodes])
+
     cdef int write(self, const ferry_turn *turn, object value) except -1:
         cdef Py_ssize_t i
+        self.check(value)
+        for i in range(len(self.nodes)):
+            (<Node>self.nodes[i]).write(turn, value[i])
+        return 0
+
+    cdef int scatter(self, Exchange exchange, object value) except -1:
+        cdef Py_ssize_t i
+        self.check(value)
+        for i in range(len(self.nodes)):
+            (<Node>self.nodes[i]).scatter(exchange, value[i])
+        return 0
+
+    cdef int check(self, object value) except -1:
         if not isinstance(value, (tuple, list)):
             raise self.wrong(f"is of type {type(value).__name__}; a tuple of {len(self.nodes)} is wanted")
         if len(value) != len(self.nodes):
             raise self.wrong(f"has {len(value)} elements; {len(self.nodes)} are wanted")
-        for i in range(len(self.nodes)):
-            (<Node>self.nodes[i]).write(turn, value[i])
         return 0
+
+
+cdef class Extra:
+    """What a turn's leaves have in common: the row that is looked at, and the values that do not lie in the slot.
+
+    Attributes:
+        row: Of which row values are read and written.
+        final: Whether they are those at the end of the row's episode.
+        incoming: Values that came in the blob, by `key`.
+        outgoing: Values that are to go into the blob.
+    """
+
+    cdef uint32_t num_fields
+    cdef uint32_t row
+    cdef bint final
+    cdef dict incoming
+    cdef dict outgoing
+
+    def __init__(self, num_fields):
+        self.num_fields = num_fields
+        self.incoming, self.outgoing = {}, {}
+
+    cdef object key(self, uint32_t index):
+        """What a value in the blob is called: the number of the field, counted on over the rows."""
+        return index + <uint64_t>self.num_fields * self.row
 
 
 cdef class Leaf(Node):
@@ -102,19 +167,26 @@ cdef class Leaf(Node):
         strict: Values must lie in the range of the space; else any that the dtype holds will do.
     """
 
-    cdef object space
+    cdef Extra extra
     cdef uint32_t index
     cdef cnp.dtype dtype
     cdef int typenum
     cdef bint strict
     cdef bint told
 
-    def __init__(self, str role, error, uint32_t index, field, bint strict):
+    def __init__(self, str role, error, uint32_t index, field, bint strict, Extra extra):
         super().__init__(role, field.path, error)
+        self.extra = extra
         self.index = index
         self.dtype = np.dtype(DTYPES[field.dtype])
         self.typenum = self.dtype.num
         self.strict = strict
+
+    cdef inline void *place(self, const ferry_turn *turn) noexcept:
+        """Where the row's value lies."""
+        cdef Extra extra = self.extra
+        cdef void *first = turn.final_data[self.index] if extra.final else turn.data[self.index]
+        return <char *>first + turn.stride[self.index] * extra.row
 
     cdef int tell_cast(self, object source) except -1:
         """Says once that an environment's values have another dtype than its space."""
@@ -131,7 +203,7 @@ cdef class Scalar(Leaf):
     """A NumPy scalar: how infos without dimensions are read."""
 
     cdef object read(self, const ferry_turn *turn):
-        return PyArray_Scalar(turn.data[self.index], self.dtype, None)
+        return PyArray_Scalar(self.place(turn), self.dtype, None)
 
 
 cdef class Number(Scalar):
@@ -140,8 +212,8 @@ cdef class Number(Scalar):
     cdef int64_t low
     cdef int64_t high
 
-    def __init__(self, str role, error, uint32_t index, field, bint strict):
-        super().__init__(role, error, index, field, strict)
+    def __init__(self, str role, error, uint32_t index, field, bint strict, Extra extra):
+        super().__init__(role, error, index, field, strict, extra)
         if strict:
             self.low, self.high = field.start, field.start + field.n - 1
         else:
@@ -149,7 +221,7 @@ cdef class Number(Scalar):
             self.low, self.high = int(info.min), min(int(info.max), int(np.iinfo(np.int64).max))
 
     cdef int write(self, const ferry_turn *turn, object value) except -1:
-        cdef void *place = turn.data[self.index]
+        cdef void *place = self.place(turn)
         cdef int overflow = 0
         cdef int64_t number = 0
         if type(value) is int64:
@@ -209,8 +281,8 @@ cdef class Array(Leaf):
     cdef int pool_size
     cdef int oldest
 
-    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds=False):
-        super().__init__(role, error, index, field, strict)
+    def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds, Extra extra):
+        super().__init__(role, error, index, field, strict, extra)
         self.ndim = len(field.shape)
         self.size_bytes = self.dtype.itemsize
         for i, length in enumerate(field.shape):
@@ -266,7 +338,7 @@ cdef class Array(Leaf):
 
     cdef object read(self, const ferry_turn *turn):
         cdef object array = self.blank()
-        memcpy(cnp.PyArray_DATA(array), turn.data[self.index], self.size_bytes)
+        memcpy(cnp.PyArray_DATA(array), self.place(turn), self.size_bytes)
         return array
 
     cdef int write(self, const ferry_turn *turn, object value) except -1:
@@ -274,7 +346,7 @@ cdef class Array(Leaf):
             value = self.converted(value)
         if self.low is not None:
             self.check_range(value)
-        memcpy(turn.data[self.index], cnp.PyArray_DATA(value), self.size_bytes)
+        memcpy(self.place(turn), cnp.PyArray_DATA(value), self.size_bytes)
         return 0
 
     cdef object converted(self, object value):
@@ -325,27 +397,16 @@ cdef class Array(Leaf):
         return 0
 
 
-cdef class Extra:
-    """The values of the turn under way that do not lie in the slot, by number of the field."""
-
-    cdef dict incoming
-    cdef dict outgoing
-
-    def __init__(self):
-        self.incoming, self.outgoing = {}, {}
-
-
 cdef class List(Array):
     """A Sequence of Boxes, Discretes, MultiDiscretes or MultiBinaries: a tuple, or one array where the space stacks."""
 
     cdef uint32_t capacity
     cdef bint stack
     cdef bint scalars  # the elements are NumPy's scalars, not arrays
-    cdef Extra extra
 
     def __init__(self, str role, error, uint32_t index, field, bint strict, bint bounds, codec, Extra extra):
-        super().__init__(role, error, index, field, strict, bounds)
-        self.capacity, self.extra = field.capacity, extra
+        super().__init__(role, error, index, field, strict, bounds, extra)
+        self.capacity = field.capacity
         self.stack = codec is not None and codec.space.stack
         self.scalars = field.kind == FERRY_DISCRETE
         if field.kind != FERRY_BOX:  # also what arrives in blobs, which C does not look into, may be indexed with
@@ -355,11 +416,11 @@ cdef class List(Array):
         return (count, *[self.shape[i] for i in range(self.ndim)])
 
     cdef object read(self, const ferry_turn *turn):
-        cdef const ferry_list *place = <const ferry_list *>turn.data[self.index]
+        cdef const ferry_list *place = <const ferry_list *>self.place(turn)
         cdef uint32_t count = (<const volatile uint32_t *>&place.count)[0]
         cdef cnp.ndarray array
         if count == FERRY_IN_BLOB:
-            value = self.extra.incoming.get(self.index)
+            value = self.extra.incoming.get(self.extra.key(self.index))
             if not isinstance(value, np.ndarray):
                 raise self.wrong("is said to lie in the blob, and no array is there")
             array = self.conformed(value, self.shape_of(len(value) if value.ndim else -1))
@@ -375,7 +436,7 @@ cdef class List(Array):
         return tuple(array) if self.scalars else tuple([array[i, ...] for i in range(len(array))])
 
     cdef int write(self, const ferry_turn *turn, object value) except -1:
-        cdef ferry_list *place = <ferry_list *>turn.data[self.index]
+        cdef ferry_list *place = <ferry_list *>self.place(turn)
         cdef cnp.ndarray array
         if not isinstance(value, (np.ndarray, tuple, list)) or (isinstance(value, np.ndarray) and value.ndim == 0):
             wanted = "an array of stacked elements" if self.stack else "a tuple of elements"
@@ -387,7 +448,7 @@ cdef class List(Array):
             self.check_range(array)
         self.check_count(len(array))
         if <size_t>len(array) > self.capacity:
-            self.extra.outgoing[self.index] = array
+            self.extra.outgoing[self.extra.key(self.index)] = array
             place.count = FERRY_IN_BLOB
         else:
             memcpy(place + 1, cnp.PyArray_DATA(array), len(array) * self.size_bytes)
@@ -417,16 +478,15 @@ cdef class Text(Leaf):
     cdef uint32_t capacity
     cdef object text_space
     cdef bint guarded  # what is read is an action of a peer's
-    cdef Extra extra
 
     def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
-        super().__init__(role, error, index, field, strict)
-        self.capacity, self.extra = field.capacity, extra
+        super().__init__(role, error, index, field, strict, extra)
+        self.capacity = field.capacity
         self.text_space = None if codec is None else codec.space
         self.guarded = field.role == FERRY_ACTION and self.text_space is not None
 
     cdef object read(self, const ferry_turn *turn):
-        value = self.text(<const ferry_list *>turn.data[self.index])
+        value = self.text(<const ferry_list *>self.place(turn))
         if self.guarded and not self.text_space.contains(value):
             raise self.wrong(f"is {value[:80]!r}, which is not in {self.text_space}")
         return value
@@ -434,7 +494,7 @@ cdef class Text(Leaf):
     cdef str text(self, const ferry_list *place):
         cdef uint32_t count = (<const volatile uint32_t *>&place.count)[0]
         if count == FERRY_IN_BLOB:
-            value = self.extra.incoming.get(self.index)
+            value = self.extra.incoming.get(self.extra.key(self.index))
             if type(value) is not str:
                 raise self.wrong("is said to lie in the blob, and no text is there")
             return value
@@ -446,7 +506,7 @@ cdef class Text(Leaf):
             raise self.wrong(f"is not UTF-8: {error}") from None
 
     cdef int write(self, const ferry_turn *turn, object value) except -1:
-        cdef ferry_list *place = <ferry_list *>turn.data[self.index]
+        cdef ferry_list *place = <ferry_list *>self.place(turn)
         cdef bytes text
         if not isinstance(value, str):
             raise self.wrong(f"is of type {type(value).__name__}; a str is wanted")
@@ -457,7 +517,7 @@ cdef class Text(Leaf):
         except UnicodeEncodeError as error:
             raise self.wrong(f"cannot be written as UTF-8: {error}") from None
         if <size_t>len(text) > self.capacity:
-            self.extra.outgoing[self.index] = str(value)
+            self.extra.outgoing[self.extra.key(self.index)] = str(value)
             place.count = FERRY_IN_BLOB
         else:
             memcpy(place + 1, <const char *>text, len(text))
@@ -470,18 +530,18 @@ cdef class Other(Leaf):
 
     cdef object codec
     cdef bint guarded  # what is read is an action of a peer's
-    cdef Extra extra
 
     def __init__(self, str role, error, uint32_t index, field, bint strict, codec, Extra extra):
-        super().__init__(role, error, index, field, strict)
-        self.codec, self.extra = codec, extra
+        super().__init__(role, error, index, field, strict, extra)
+        self.codec = codec
         self.guarded = field.role == FERRY_ACTION
 
     cdef object read(self, const ferry_turn *turn):
-        if self.index not in self.extra.incoming:
+        key = self.extra.key(self.index)
+        if key not in self.extra.incoming:
             raise self.wrong("should be in the turn's blob, and is not")
         try:
-            value = self.codec.decode(self.extra.incoming[self.index])
+            value = self.codec.decode(self.extra.incoming[key])
             if self.guarded and not self.codec.space.contains(value):
                 raise ValueError("the space does not contain it")
             return value
@@ -492,7 +552,7 @@ cdef class Other(Leaf):
         try:
             if self.strict and not self.codec.space.contains(value):
                 raise ValueError("the space does not contain it")
-            self.extra.outgoing[self.index] = self.codec.encode(value)
+            self.extra.outgoing[self.extra.key(self.index)] = self.codec.encode(value)
         except Exception as error:
             raise self.wrong(f"is no value of {self.codec.space}: {error}") from error
         return 0
@@ -566,8 +626,8 @@ cdef Node leaf_of(uint32_t index, field, str role, object error, bint strict, bi
     if field.capacity:
         return List(role, error, index, field, strict, bounds, codec, extra)
     if field.kind == FERRY_DISCRETE:
-        return Number(role, error, index, field, strict)
-    return Array(role, error, index, field, strict, bounds)
+        return Number(role, error, index, field, strict, extra)
+    return Array(role, error, index, field, strict, bounds, extra)
 
 
 cdef class Form:
@@ -585,7 +645,8 @@ cdef class Form:
     cdef Extra extra
 
     def __init__(self, fields, codecs, owner=None):
-        self.fields, self.codecs, self.owner, self.extra = tuple(fields), codecs, owner, Extra()
+        self.fields, self.codecs, self.owner = tuple(fields), codecs, owner
+        self.extra = Extra(len(self.fields))
 
 
 cdef Node grow(template, Form form, str role, str path, object error, bint strict, bint bounds):
@@ -612,6 +673,6 @@ cdef Node grow(template, Form form, str role, str path, object error, bint stric
     node = leaf_of(template, field, role, error, strict, bounds, form.codecs.get(template), form.extra)
     if form.owner is None or type(node) is not Array or (<Array>node).size_bytes == 0:
         return node
-    view = View(role, error, template, field, strict, bounds)
+    view = View(role, error, template, field, strict, bounds, form.extra)
     view.owner, view.views = form.owner, [None, None]
     return view

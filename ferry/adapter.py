@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from ferry import _core, blobs, spaces
 from ferry.errors import BackendError, FerryTimeoutError, LayoutMismatchError, ProtocolError
 
-__all__ = ["Adapter", "with_role"]
+__all__ = ["Adapter", "public", "with_role"]
 
 _ROLES = ((_core.OBSERVATION, "observation"), (_core.ACTION, "action"))
 
@@ -66,7 +66,10 @@ class Adapter(gymnasium.Env[Any, Any]):
         check_actions: Literal["range", "bounds"] = "range",
         max_bytes: int | None = None,
         render_mode: str | None = None,
+        _of: Mapping[str, Any] | None = None,
     ) -> None:
+        # _of: for a channel of a vector environment, what its agents have besides.
+        self._is_single = _of is None
         if check_actions not in ("range", "bounds"):
             raise ValueError(f"check_actions is 'range' or 'bounds', not {check_actions!r}")
         if not isinstance(copy, bool):
@@ -75,8 +78,8 @@ class Adapter(gymnasium.Env[Any, Any]):
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
         self._address = address
-        self._make_agent = functools.partial(
-            _core.Agent,
+        self._make_agent: Callable[[str | None], _core.Agent] = lambda place: _core.Agent(
+            place,
             timeout=self._timeout,
             decode=blobs.decode,
             encode=blobs.encode,
@@ -84,11 +87,13 @@ class Adapter(gymnasium.Env[Any, Any]):
             bounds=check_actions == "bounds",
             max_bytes=max_bytes or 0,
             after_loss=self._after_loss,
+            **(_of or {}),
         )
         self._open(address, self._farewell_of())
         self._fields: tuple[_core.Field, ...] | None = None
         self._described: dict[str, spaces.Descriptions] = {}
         self._takes_calls = False
+        self._num_rows = 1
         self.render_mode = render_mode
         self._options_format = blobs.JSON
         self._remote_spec: EnvSpec | None = None
@@ -183,18 +188,18 @@ class Adapter(gymnasium.Env[Any, Any]):
                 on.
             TypeError: An argument cannot travel.
         """
-        return self._request(op="call", name=_public(name), args=list(args), kwargs=kwargs)
+        return self._request(op="call", name=public(name), args=list(args), kwargs=kwargs)
 
     def get_attr(self, name: str) -> Any:
         """The value of a public attribute of the environment, or of a wrapper around it. Raises as `call` does."""
-        return self._request(op="get", name=_public(name))
+        return self._request(op="get", name=public(name))
 
     def set_attr(self, name: str, value: Any) -> None:
         """Sets a public attribute where the environment or a wrapper has it; else on the outermost wrapper.
 
         It stays set for the agents that come after.
         """
-        self._request(op="set", name=_public(name), value=value)
+        self._request(op="set", name=public(name), value=value)
 
     def has_wrapper_attr(self, name: str) -> bool:
         """Whether this object, or the environment on the other side, has the attribute."""
@@ -225,9 +230,12 @@ class Adapter(gymnasium.Env[Any, Any]):
     def _asks_for(self, name: str) -> bool:
         return self._takes_calls and not name.startswith("_")
 
-    def _request(self, **request: Any) -> Any:
+    def _make_sure_it_is_connected(self) -> None:
         if not self._agent.connected:
             self._connect()
+
+    def _request(self, **request: Any) -> Any:
+        self._make_sure_it_is_connected()
         if not self._takes_calls:
             raise BackendError(f"the environment at {self} takes no calls")
         return self._agent.call((self._options_format, blobs.encode(request, self._options_format)))
@@ -263,14 +271,23 @@ class Adapter(gymnasium.Env[Any, Any]):
         """Waits for an environment, and makes sure that it is the one that was here before, if any."""
         if not self._met():
             raise FerryTimeoutError(self._agent.why)
-        name, fields, self._options_format, about, self._takes_calls = self._agent.describe()
+        name, fields, self._options_format, about, self._takes_calls, num_rows = self._agent.describe()
         try:
+            if self._is_single and num_rows > 1:
+                raise LayoutMismatchError(
+                    f"the environment {name} has {num_rows} rows, and this object is for one; "
+                    f"ferry.{'Client' if self._role == 'connect' else 'Server'}VectorEnv steps them all"
+                )
             described = self._tell(name, about)
             if self._fields is None:
                 observation_space, action_space = (
                     spaces.compose(fields, role, described.get(key, {})) for role, key in _ROLES
                 )
                 self.observation_space, self.action_space = observation_space, action_space
+            elif num_rows != self._num_rows:
+                raise LayoutMismatchError(
+                    f"the environment {name} has {num_rows} rows; the one before had {self._num_rows}"
+                )
             elif fields != self._fields or not _equal(described, self._described):
                 lines = "\n  ".join(["", *spaces.differences(self._fields, fields)])
                 remedy = f"make a new {type(self).__name__} for it"
@@ -286,7 +303,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         except BaseException:
             self._agent.disconnect()
             raise
-        self._fields, self._described = fields, described
+        self._fields, self._described, self._num_rows = fields, described, num_rows
 
     def _ask_to_draw(self, name: str) -> None:
         offered = self.metadata["render_modes"]
@@ -328,7 +345,8 @@ class Adapter(gymnasium.Env[Any, Any]):
         )
 
 
-def _public(name: str) -> str:
+def public(name: str) -> str:
+    """The name, if it is that of a public attribute."""
     if not isinstance(name, str):
         raise TypeError(f"a name is a str, not {type(name).__name__}")
     if name.startswith("_") or not name.isidentifier():

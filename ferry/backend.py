@@ -42,6 +42,8 @@ class Backend:
         env: An id of Gymnasium's registry ("module:Name-v0" too), a callable that makes an environment, or an
             environment. One that the backend made is closed with it, and made anew for an agent that asks for
             another render mode, with `render_mode=` as an argument, if the callable has it.
+        num_envs: Rows: so many environments are made, of an id or a callable, and stepped together. More than one are
+            for the vector environments of the agent's side.
         address: Where to meet. FERRY_ADDRESS in the process environment takes precedence.
         max_bytes: More shared memory than this is not used: a space that needs it is refused. None: 1 GiB.
 
@@ -52,7 +54,8 @@ class Backend:
         ValueError: The address is malformed.
 
     Attributes:
-        env: The environment.
+        env: The environment; of several, the first.
+        envs: All of them, by row.
     """
 
     _role: ClassVar[Literal["serve", "connect"]]
@@ -62,17 +65,25 @@ class Backend:
         env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any],
         address: str | None = None,
         *,
+        num_envs: int = 1,
         max_bytes: int | None = None,
     ) -> None:
         self._owns_env = not isinstance(env, gymnasium.Env)
+        if num_envs < 1 or (num_envs > 1 and not self._owns_env):
+            raise ValueError(
+                f"num_envs is {num_envs}; it is 1 or more, and more than 1 needs an id or a callable that makes "
+                "environments"
+            )
         self._make = _maker(env)
-        self.env: gymnasium.Env[Any, Any] = _made(env)
+        self.envs: list[gymnasium.Env[Any, Any]] = []
+        self._fill(lambda: _made(env), num_envs)
         # What the environment was made for; it may change its own word of it.
         self._usual_mode = self._mode = self.env.render_mode
         self._asked_to_draw = False
         self._dropped: set[str] = set()
         self._running = threading.RLock()
         self._ended = False
+        self._options: Any = None  # of the reset under way
         try:
             self._table = _table(self.env)
             self._spoken = _spoken(self.env)
@@ -87,9 +98,24 @@ class Backend:
                 about=(blobs.MSGPACK, self._about()),
                 name=None if self.env.spec is None else self.env.spec.id,
                 max_bytes=max_bytes or 0,
+                num_rows=num_envs,
             )
         except BaseException:
-            self._close_env()
+            self._close_envs()
+            raise
+
+    @property
+    def env(self) -> gymnasium.Env[Any, Any]:
+        """The environment; of several, the first."""
+        return self.envs[0]
+
+    def _fill(self, create: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> None:
+        """Makes the environments; if one fails, those before it are closed."""
+        try:
+            while len(self.envs) < num_envs:
+                self.envs.append(create())
+        except BaseException:
+            self._close_envs()
             raise
 
     def run(self) -> None:
@@ -157,34 +183,79 @@ class Backend:
             self._channel.refuse((blobs.MSGPACK, blobs.encode(_report(error), blobs.MSGPACK)))
 
     def _step(self) -> None:
-        observation, reward, terminated, truncated, info = self.env.step(self._channel.action())
-        self._channel.reply(
-            observation, float(reward), bool(terminated), bool(truncated), self._info(info) if info else None
-        )
+        if len(self.envs) > 1:
+            self._rows(self._step_row)
+            return
+        observation, reward, terminated, truncated, info = self.envs[0].step(self._channel.action())
+        self._channel.put(0, observation, float(reward), bool(terminated), bool(truncated))
+        self._channel.reply(self._info(info) if info else None)
 
     def _reset(self) -> None:
-        seed, blob = self._channel.request()
-        options = None if blob is None else blobs.decode(blob[1], blob[0])
+        blob = self._channel.options()
+        self._options = None if blob is None else blobs.decode(blob[1], blob[0])
         if not self._asked_to_draw:
             self._draw_as(self._usual_mode)
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._channel.reply(observation, 0.0, False, False, self._info(info) if info else None)
+        if len(self.envs) > 1:
+            self._rows(self._reset_row)
+            return
+        info = self._reset_row(0)
+        self._channel.reply(self._info(info) if info else None)
+
+    def _rows(self, work: Callable[[int], dict[str, Any]]) -> None:
+        """Does the work for every row that the turn is about, and answers."""
+        infos: dict[int, dict[str, Any]] = {}
+        for row in self._channel.rows():
+            try:
+                info = work(row)
+            except Exception as error:
+                error.__dict__["_ferry_row"] = row
+                raise
+            if info:
+                infos[row] = info
+        self._channel.reply(self._info(infos) if infos else None)
+
+    def _step_row(self, row: int) -> dict[str, Any]:
+        observation, reward, terminated, truncated, info = self.envs[row].step(self._channel.action(row))
+        self._channel.put(row, observation, float(reward), bool(terminated), bool(truncated))
+        return info
+
+    def _reset_row(self, row: int) -> dict[str, Any]:
+        observation, info = self.envs[row].reset(seed=self._channel.seed(row), options=self._options)
+        self._channel.put(row, observation, 0.0, False, False)
+        return info
 
     def _call(self) -> None:
         blob = self._channel.called()
         request = None if blob is None else blobs.decode(blob[1], blob[0])
         if not isinstance(request, dict):
             raise ValueError("a request is a map")
-        value = self._requested(request.get("op"), request)
+        value = self._requested(request.get("op"), request) if len(self.envs) == 1 else self._requested_of_rows(request)
         try:
             content = blobs.encode(value, blobs.MSGPACK)
         except TypeError as error:
             raise TypeError(f"what {request.get('name') or request['op']!r} gave cannot travel: {error}") from None
         self._channel.give((blobs.MSGPACK, content))
 
-    def _requested(self, op: Any, request: dict[str, Any]) -> Any:
+    def _requested_of_rows(self, request: dict[str, Any]) -> Any:
+        """What a request means for several environments: a list of values, for the rows that it names, or all."""
+        op = request.get("op")
+        if op == "render_mode":
+            return self._requested(op, request)
+        rows = request.get("rows", range(len(self.envs)))
+        values = request.get("values")
+        if any(type(row) is not int or not 0 <= row < len(self.envs) for row in rows):
+            raise ValueError(f"the rows {list(rows)} are not all there; there are {len(self.envs)}")
+        if values is not None and len(values) != len(rows):
+            raise ValueError(f"{len(values)} values for {len(rows)} rows")
+        return [
+            self._requested(op, request if values is None else {**request, "value": values[i]}, row)
+            for i, row in enumerate(rows)
+        ]
+
+    def _requested(self, op: Any, request: dict[str, Any], row: int = 0) -> Any:
+        env = self.envs[row]
         if op == "render":
-            return self.env.render()
+            return env.render()
         if op == "render_mode":
             self._asked_to_draw = True
             return self._draw_as(request["mode"])
@@ -192,21 +263,21 @@ class Backend:
         if not isinstance(name, str) or name.startswith("_") or not name.isidentifier():
             raise ValueError(f"{name!r} is not the name of a public attribute")
         if op == "has":
-            if not self.env.has_wrapper_attr(name):
+            if not env.has_wrapper_attr(name):
                 return None
-            return "method" if callable(self.env.get_wrapper_attr(name)) else "value"
-        if op == "get":
-            value = self.env.get_wrapper_attr(name)
+            return "method" if callable(env.get_wrapper_attr(name)) else "value"
+        if op == "get" or (op == "call_or_get" and not callable(env.get_wrapper_attr(name))):
+            value = env.get_wrapper_attr(name)
             if callable(value):
                 raise TypeError(f"{name!r} is a method; call({name!r}) calls it")
             return value
         if op == "set":
-            self.env.set_wrapper_attr(name, request["value"])
+            env.set_wrapper_attr(name, request["value"])
             return None
-        if op == "call":
+        if op in ("call", "call_or_get"):
             if name in ("step", "reset", "render", "close"):
                 raise ValueError(f"{name}() is a method of the agent's own env object; call it there")
-            return self.env.get_wrapper_attr(name)(*request.get("args", ()), **request.get("kwargs", {}))
+            return env.get_wrapper_attr(name)(*request.get("args", ()), **request.get("kwargs", {}))
         raise ValueError(f"the request {op!r} is unknown")
 
     def _draw_as(self, mode: str | None) -> None:
@@ -218,17 +289,21 @@ class Backend:
                 f"the environment was made with render_mode={self._mode!r} and handed to the backend, which "
                 f"cannot make it anew for {mode!r}; give the backend an id, or a callable with the argument render_mode"
             )
-        env = self._make(mode)
+        envs: list[gymnasium.Env[Any, Any]] = []
         try:
-            if _table(env) != self._table or blobs.pack(_spoken(env)) != blobs.pack(self._spoken):
-                raise ValueError(f"with render_mode={mode!r} the environment has other spaces")
+            for _ in self.envs:
+                envs.append(self._make(mode))
+                if _table(envs[-1]) != self._table or blobs.pack(_spoken(envs[-1])) != blobs.pack(self._spoken):
+                    raise ValueError(f"with render_mode={mode!r} the environment has other spaces")
         except BaseException:
-            if env is not self.env:
-                env.close()
+            for env in envs:
+                if env not in self.envs:
+                    env.close()
             raise
-        self.env, old, self._mode = env, self.env, mode
-        if old is not env:
-            old.close()
+        self.envs, old, self._mode = envs, self.envs, mode
+        for env in old:
+            if env not in envs:
+                env.close()
 
     def _about(self) -> bytes:
         """What agents are told: metadata as far as it can travel, and all of the spaces."""
@@ -246,7 +321,7 @@ class Backend:
         blobs.pack(self._spoken)  # which raises for what a registered class said of itself and no blob carries
         return blobs.encode({**told, "spaces": self._spoken}, blobs.MSGPACK, dropped=lambda *_: None)
 
-    def _info(self, info: dict[str, Any]) -> tuple[int, bytes]:
+    def _info(self, info: Any) -> tuple[int, bytes]:
         return blobs.MSGPACK, blobs.encode(info, blobs.MSGPACK, dropped=self._drop)
 
     def _drop(self, path: str, value: object) -> None:
@@ -283,15 +358,17 @@ class Backend:
     def _end(self) -> None:
         self._ended = True
         self._channel.close()
-        self._close_env()
+        self._close_envs()
 
-    def _close_env(self) -> None:
+    def _close_envs(self) -> None:
         if self._owns_env:
             self._owns_env = False
-            self.env.close()
+            with contextlib.ExitStack() as all_of_them:  # also those after one whose close raises
+                for env in self.envs:
+                    all_of_them.callback(env.close)
 
 
-def _report(error: Exception) -> dict[str, str]:
+def _report(error: Exception) -> dict[str, Any]:
     """What the agent is told of an exception, whatever its text holds."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -300,7 +377,9 @@ def _report(error: Exception) -> dict[str, str]:
     except Exception as second:
         text = f"(its text cannot be had: {type(second).__name__})"
     told = {"type": name, "text": text, "traceback": traceback.format_exc()}
-    return {key: value.encode(errors="replace").decode()[:_MOST_TEXT] for key, value in told.items()}
+    report: dict[str, Any] = {key: value.encode(errors="replace").decode()[:_MOST_TEXT] for key, value in told.items()}
+    row = getattr(error, "_ferry_row", None)
+    return report if row is None else {**report, "row": row}
 
 
 def make(

@@ -59,12 +59,14 @@ class BackendError(FerryError):
     Attributes:
         remote_type: Name of the exception's class on the environment's side, "" if there was none.
         remote_traceback: Its traceback, formatted, "" if there was none.
+        row: In a batch, the row whose environment it was, if that is known; else None.
     """
 
-    def __init__(self, text: str, remote_type: str = "", remote_traceback: str = "") -> None:
-        super().__init__(text, remote_type, remote_traceback)
+    def __init__(self, text: str, remote_type: str = "", remote_traceback: str = "", row: int | None = None) -> None:
+        super().__init__(text, remote_type, remote_traceback, row)
         self.remote_type = remote_type
         self.remote_traceback = remote_traceback
+        self.row = row
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -85,4 +87,5 @@ class BackendError(FerryError):
         message = f"the environment {channel} raised {raised}{remedy}"
         if traceback:
             message += f"\n\nOn the environment's side:\n{traceback.rstrip()}"
-        return cls(message, kind, traceback)
+        row = report.get("row")
+        return cls(message, kind, traceback, row if type(row) is int else None)

@@ -125,6 +125,9 @@ cdef extern from "libferry.h" nogil:
         ferry_blob blob
         int32_t reason
         uint32_t peer_pid
+        ferry_blob step_blob
+        void **final_data
+        uint8_t **final_present
 
     enum:
         FERRY_LOG_DEBUG
@@ -152,6 +155,10 @@ cdef extern from "libferry.h" nogil:
         ferry_log log
         void *log_user
         uint32_t takes_calls
+        uint32_t max_episode_steps
+        uint32_t rows_tick_together
+
+    uint32_t FERRY_MAX_ROWS
 
     int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why)
     int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out)
@@ -164,12 +171,22 @@ cdef extern from "libferry.h" nogil:
     ctypedef struct ferry_agent:
         pass
 
+    ctypedef struct ferry_bell:
+        pass
+
+    enum:
+        FERRY_AUTORESET_DISABLED
+        FERRY_AUTORESET_NEXT_STEP
+        FERRY_AUTORESET_SAME_STEP
+
     ctypedef struct ferry_agent_desc:
         uint32_t struct_size
+        uint32_t autoreset
         const char *address
         uint64_t max_bytes
         ferry_log log
         void *log_user
+        ferry_bell *bell
 
     int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why)
     int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns)
@@ -179,6 +196,11 @@ cdef extern from "libferry.h" nogil:
     int ferry_agent_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out)
     void ferry_agent_why(const ferry_agent *agent, ferry_why *why)
     void ferry_agent_close(ferry_agent *agent)
+    int ferry_bell_open(ferry_bell **out, ferry_why *why)
+    void ferry_bell_close(ferry_bell *bell)
+    int ferry_agent_wait_any(
+        ferry_bell *bell, ferry_agent **agents, uint32_t count, uint32_t at_least, int64_t timeout_ns, uint8_t *ready
+    ) nogil
 
     ctypedef struct ferry_hold:
         pass

@@ -206,7 +206,8 @@ def test_integers_of_every_dtype_go_both_ways(dtype: int) -> None:
                 return
             action = env.action() if kind_of_turn == _core.STEP else start
             assert action == start or type(action) is kind.type
-            env.reply(int(action) + 1, 0.0, False, False, None)
+            env.put(0, int(action) + 1, 0.0, False, False)
+            env.reply(None)
 
     thread = threading.Thread(target=serve)
     thread.start()

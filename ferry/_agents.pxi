@@ -1,0 +1,712 @@
+# Many agents stepped as one: the channels of a vector environment.
+#
+# An exchange is one message to some or all of the environments, and their answers. What they say is gathered into one
+# batch by a loop over the channels in C; Python is asked only about rows of which there is more to tell than numbers.
+
+
+cdef class Exchange:
+    """One round of messages: which channels take part, and where each has its rows in the batch.
+
+    Attributes:
+        count: Channels that take part.
+        members: Their numbers.
+        turns: Their requests, then their answers.
+        rows: How many rows each of them has.
+        total: Rows of all of them.
+    """
+
+    cdef uint32_t count
+    cdef uint32_t *members
+    cdef const ferry_turn **turns
+    cdef uint32_t *rows
+    cdef Py_ssize_t total
+    cdef list incoming  # values from blobs, by member
+    cdef list outgoing
+
+    def __cinit__(self, Py_ssize_t most):
+        self.members = <uint32_t *>calloc(most + 1, sizeof(uint32_t))
+        self.rows = <uint32_t *>calloc(most + 1, sizeof(uint32_t))
+        self.turns = <const ferry_turn **>calloc(most + 1, sizeof(ferry_turn *))
+        if self.members is NULL or self.rows is NULL or self.turns is NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.members)
+        free(self.rows)
+        free(<void *>self.turns)
+
+
+cdef class Column(Array):
+    """A field of all rows: one array, whose first dimension counts them."""
+
+    cdef size_t row_bytes
+
+    cdef object gather(self, Exchange exchange):
+        cdef object array
+        cdef char *to
+        cdef uint32_t i
+        cdef size_t bytes
+        cdef cnp.npy_intp shape[FERRY_MAX_NDIM + 1]
+        if exchange.total == self.shape[0]:
+            array = self.blank()
+        else:
+            memcpy(shape, self.shape, sizeof(shape[0]) * self.ndim)
+            shape[0] = exchange.total
+            array = cnp.PyArray_SimpleNew(self.ndim, shape, self.typenum)
+        to = <char *>cnp.PyArray_DATA(array)
+        if self.size_bytes > LARGE:
+            with nogil:
+                self.copy_out(exchange, to)
+            return array
+        self.copy_out(exchange, to)
+        return array
+
+    cdef void copy_out(self, Exchange exchange, char *to) noexcept nogil:
+        cdef uint32_t i
+        cdef size_t bytes
+        for i in range(exchange.count):
+            bytes = exchange.rows[i] * self.row_bytes
+            if exchange.turns[i] is NULL:
+                memset(to, 0, bytes)
+            else:
+                memcpy(to, exchange.turns[i].data[self.index], bytes)
+            to += bytes
+
+    cdef int scatter(self, Exchange exchange, object value) except -1:
+        cdef const char *source
+        cdef size_t bytes
+        cdef uint32_t i
+        cdef list wanted
+        if exchange.total != self.shape[0]:
+            wanted = [self.shape[i] for i in range(self.ndim)]
+            wanted[0] = exchange.total
+            value = self.conformed(value, tuple(wanted))
+            if self.low is not None:
+                allowed = (value >= self.low[:len(value)]) & (value <= self.high[:len(value)])
+                if not allowed.all():
+                    raise self.wrong("is out of range")
+        else:
+            if not (cnp.PyArray_CheckExact(value) and self.fits(<PyObject *>value)):
+                value = self.converted(value)
+            if self.low is not None:
+                self.check_range(value)
+        source = <const char *>cnp.PyArray_DATA(value)
+        for i in range(exchange.count):
+            bytes = exchange.rows[i] * self.row_bytes
+            memcpy(exchange.turns[i].data[self.index], source, bytes)
+            source += bytes
+        return 0
+
+
+cdef class Each(Node):
+    """A part that has no array form: a tuple of the rows' values."""
+
+    cdef Leaf leaf
+
+    cdef object gather(self, Exchange exchange):
+        cdef Extra extra = self.leaf.extra
+        cdef list values = []
+        cdef uint32_t i, row
+        for i in range(exchange.count):
+            extra.incoming = exchange.incoming[i]
+            for row in range(exchange.rows[i]):
+                extra.row = row
+                values.append(None if exchange.turns[i] is NULL else self.leaf.read(exchange.turns[i]))
+        extra.row = 0
+        return tuple(values)
+
+    cdef int scatter(self, Exchange exchange, object value) except -1:
+        cdef Extra extra = self.leaf.extra
+        cdef uint32_t i, row
+        cdef Py_ssize_t at = 0
+        if not isinstance(value, (tuple, list, np.ndarray)):
+            raise self.wrong(f"is of type {type(value).__name__}; a tuple of {exchange.total} is wanted")
+        if len(value) != exchange.total:
+            raise self.wrong(f"has {len(value)} elements; {exchange.total} are wanted, one for each row")
+        try:
+            for i in range(exchange.count):
+                extra.outgoing = exchange.outgoing[i]
+                for row in range(exchange.rows[i]):
+                    extra.row = row
+                    self.leaf.write(exchange.turns[i], value[at])
+                    at += 1
+        finally:
+            extra.row = 0
+            extra.outgoing = {}
+        return 0
+
+
+cdef class WholeView(View):
+    """The field of all rows of one channel, without a copy."""
+
+    cdef object gather(self, Exchange exchange):
+        return self.read(exchange.turns[0])
+
+
+def batched(field, num_rows):
+    """The field that an array of all rows would have."""
+    shape = (num_rows, *field.shape)
+    if field.kind == FERRY_BOX and field.low_each is None:
+        return field._replace(shape=shape)
+    low, high = bounds_of(field)
+    kind = FERRY_BOX if field.kind == FERRY_BOX else FERRY_MULTI_DISCRETE
+    low, high = (np.broadcast_to(bound, shape).tobytes() for bound in (low, high))
+    return field._replace(kind=kind, shape=shape, low_each=low, high_each=high)
+
+
+cdef Node spread(Node node, Form form, uint32_t num_rows, bint bounds, bint view):
+    """The tree of all rows, of the tree of one."""
+    cdef Mapping mapping
+    cdef Sequence sequence
+    cdef Column column
+    cdef WholeView whole
+    cdef Each each
+    cdef Leaf leaf
+    if isinstance(node, Mapping):
+        mapping = Mapping("", "", node.error)
+        mapping.what = node.what
+        mapping.keys = (<Mapping>node).keys
+        mapping.nodes = [spread(part, form, num_rows, bounds, view) for part in (<Mapping>node).nodes]
+        return mapping
+    if isinstance(node, Sequence):
+        sequence = Sequence("", "", node.error)
+        sequence.what = node.what
+        sequence.nodes = [spread(part, form, num_rows, bounds, view) for part in (<Sequence>node).nodes]
+        return sequence
+    leaf = node
+    field = form.fields[leaf.index]
+    if field.capacity or field.kind >= FERRY_DICT or len(field.shape) == FERRY_MAX_NDIM:
+        each = Each("", "", node.error)
+        each.what, each.leaf = node.what, leaf
+        return each
+    field = batched(field, num_rows)
+    if view and form.owner is not None:
+        whole = WholeView("", leaf.error, leaf.index, field, False, False, form.extra)
+        whole.what, whole.owner, whole.views = leaf.what, form.owner, [None, None]
+        return whole
+    column = Column("", leaf.error, leaf.index, field, leaf.strict, bounds, form.extra)
+    column.what = leaf.what
+    column.row_bytes = column.size_bytes // num_rows if num_rows else 0
+    return column
+
+
+cdef class Agents:
+    """The channels of a vector environment, alike but for the number of their rows.
+
+    Args:
+        agents: Each connected and bound. They share the bell, or there is one.
+        rows: How many rows each has.
+        bell: The bell.
+        merge: Called with (number of rows, entries) where there is more to tell than numbers, gives the infos. An entry is
+            (row, info) or (row, info, final observation, final info), in ascending order of rows.
+    """
+
+    cdef list agents
+    cdef Bell bell
+    cdef object merge
+    cdef uint32_t count
+    cdef uint32_t *first  # row of each channel's first
+    cdef Exchange whole
+    cdef Exchange some
+    cdef const ferry_turn **last  # each channel's last answer with an observation
+    cdef ferry_agent **waiting
+    cdef uint8_t *ready
+    cdef cnp.ndarray over  # [rows] uint8: its episode has ended
+    cdef uint8_t *over_at
+    cdef Node observation
+    cdef Node action
+    cdef list columns  # typed infos: (key, field number, Column)
+    cdef Array reward
+    cdef Array terminated
+    cdef Array truncated
+    cdef bint same_step
+    cdef bint disabled
+    cdef uint32_t kind  # of what was sent last
+    cdef double idle_ns
+
+    def __cinit__(self, agents, rows, bell, merge):
+        cdef Py_ssize_t i, total = 0
+        self.agents, self.bell, self.merge = list(agents), bell, merge
+        self.count = len(self.agents)
+        self.whole, self.some = Exchange(self.count), Exchange(self.count)
+        self.first = <uint32_t *>calloc(self.count + 1, sizeof(uint32_t))
+        self.last = <const ferry_turn **>calloc(self.count + 1, sizeof(ferry_turn *))
+        self.waiting = <ferry_agent **>calloc(self.count + 1, sizeof(ferry_agent *))
+        self.ready = <uint8_t *>calloc(self.count + 1, 1)
+        if self.first is NULL or self.last is NULL or self.waiting is NULL or self.ready is NULL:
+            raise MemoryError()
+        for i in range(self.count):
+            self.first[i] = <uint32_t>total
+            self.whole.members[i] = <uint32_t>i
+            self.whole.rows[i] = rows[i]
+            total += rows[i]
+        self.whole.count, self.whole.total = self.count, total
+        self.over = np.zeros(total, np.uint8)
+        self.over_at = <uint8_t *>cnp.PyArray_DATA(self.over)
+        self.bind()
+
+    def __dealloc__(self):
+        free(self.first)
+        free(<void *>self.last)
+        free(self.waiting)
+        free(self.ready)
+
+    def bind(self):
+        """Prepares the step path, after a connection was made anew too."""
+        cdef Agent agent = self.agents[0]
+        cdef Form form = agent.form
+        cdef uint32_t total = <uint32_t>self.whole.total
+        cdef Column column
+        self.same_step = agent.autoreset == FERRY_AUTORESET_SAME_STEP
+        self.disabled = agent.autoreset == FERRY_AUTORESET_DISABLED
+        self.observation = spread(agent.single, form, total, False, self.count == 1)
+        self.action = spread(agent.action, form, total, agent.bounds, False)
+        self.columns = []
+        for key, index, node in agent.infos:
+            field = batched(form.fields[index], total)
+            column = Column("info", BackendError, index, field, False, False, form.extra)
+            column.row_bytes = column.size_bytes // total
+            self.columns.append((key, index, column))
+        for name, code in (("reward", FERRY_F64), ("terminated", FERRY_BOOL), ("truncated", FERRY_BOOL)):
+            array = Array(name, BackendError, 0, Field(name, FERRY_INFO, FERRY_BOX, code, (total,)), False, False, form.extra)
+            if name == "reward":
+                self.reward = array
+            elif name == "terminated":
+                self.terminated = array
+            else:
+                self.truncated = array
+
+    def forget(self, number):
+        """Channel number has lost its environment: nothing of it is to be looked at any more."""
+        self.last[<uint32_t>number] = NULL
+
+    cdef Exchange among(self, object members):
+        """The exchange with the channels of these numbers, None for all."""
+        cdef Exchange some = self.some
+        cdef uint32_t i = 0
+        if members is None:
+            return self.whole
+        some.total = 0
+        for member in members:
+            some.members[i] = member
+            some.rows[i] = self.whole.rows[some.members[i]]
+            some.total += some.rows[i]
+            i += 1
+        some.count = i
+        return some
+
+    cdef int enter(self, Exchange exchange) except -1:
+        cdef uint32_t i, entered = 0
+        try:
+            for i in range(exchange.count):
+                (<Agent>self.agents[exchange.members[i]]).enter()
+                entered += 1
+        except BaseException:
+            for i in range(entered):
+                (<Agent>self.agents[exchange.members[i]]).leave()
+            raise
+        return 0
+
+    cdef int leave(self, Exchange exchange) except -1:
+        cdef uint32_t i
+        for i in range(exchange.count):
+            (<Agent>self.agents[exchange.members[i]]).leave()
+        return 0
+
+    # ---- Sending ----
+
+    def send(self, action, members=None):
+        """Sends an action to all rows of some channels, of all for None; `receive` gets the answers.
+
+        Args:
+            action: Of the batched action space, of as many rows.
+            members: Numbers of channels, in the order of the rows.
+        """
+        cdef Exchange exchange = self.among(members)
+        self.enter(exchange)
+        try:
+            self.send_steps(exchange, action)
+        finally:
+            self.leave(exchange)
+
+    cdef int send_steps(self, Exchange exchange, object action) except -1:
+        cdef ferry_turn *turn
+        cdef Agent agent
+        cdef uint32_t i
+        cdef bint spoke = False
+        for i in range(exchange.count):
+            agent = self.agents[exchange.members[i]]
+            if agent.needs_reset:
+                raise ResetNeeded(agent.reset_text())
+            exchange.turns[i] = agent.turn()
+        if self.disabled:
+            self.check_over(exchange)
+        if self.has_values(self.action):
+            exchange.outgoing = [{} for _ in range(exchange.count)]
+            spoke = True
+        self.action.scatter(exchange, action)
+        for i in range(exchange.count):
+            agent = self.agents[exchange.members[i]]
+            turn = <ferry_turn *>exchange.turns[i]
+            if spoke and exchange.outgoing[i]:
+                agent.extra.outgoing = exchange.outgoing[i]
+                values = agent.values()
+                set_blob(&turn.blob, values)
+            turn.kind = FERRY_STEP
+            agent.send(FERRY_STEP)
+        self.kind = FERRY_STEP
+        return 0
+
+    cdef bint has_values(self, Node node):
+        """Whether parts of it may travel in blobs."""
+        if isinstance(node, Mapping):
+            return any([self.has_values(part) for part in (<Mapping>node).nodes])
+        if isinstance(node, Sequence):
+            return any([self.has_values(part) for part in (<Sequence>node).nodes])
+        return isinstance(node, Each)
+
+    cdef int check_over(self, Exchange exchange) except -1:
+        cdef uint32_t i, row, first
+        over = []
+        for i in range(exchange.count):
+            first = self.first[exchange.members[i]]
+            for row in range(exchange.rows[i]):
+                if self.over_at[first + row]:
+                    over.append(first + row)
+        if over:
+            raise ResetNeeded(
+                f"the episodes of the rows {over} have ended, and autoreset is disabled; reset them with "
+                'options={"reset_mask": mask} before the next step'
+            )
+        return 0
+
+    def send_resets(self, seeds, options, mask):
+        """Sends a reset to the channels of which rows are to be reset.
+
+        Args:
+            seeds: [rows] of int or None.
+            options: (format, bytes) or None.
+            mask: [rows] of bool, or None for all.
+
+        Returns:
+            Numbers of the channels.
+        """
+        cdef ferry_turn *turn
+        cdef Exchange exchange
+        cdef Agent agent
+        cdef uint32_t i, row, first, count, number
+        cdef cnp.ndarray rows
+        chosen = [
+            number
+            for number in range(self.count)
+            if mask is None or mask[self.first[number]:self.first[number] + self.whole.rows[number]].any()
+        ]
+        exchange = self.among(chosen)
+        self.enter(exchange)
+        try:
+            for i in range(exchange.count):
+                agent = self.agents[exchange.members[i]]
+                if agent.owed:
+                    agent.receive()
+                    agent.owed, agent.arrived = 0, False
+            for i in range(exchange.count):
+                agent = self.agents[exchange.members[i]]
+                turn = agent.turn()
+                first = self.first[exchange.members[i]]
+                count = exchange.rows[i]
+                rows = np.arange(count, dtype=np.uint32)
+                if mask is not None:
+                    rows = rows[mask[first:first + count]]
+                turn.rows, turn.num_rows = <const uint32_t *>cnp.PyArray_DATA(rows), <uint32_t>len(rows)
+                for row in rows:
+                    seed = seeds[first + row]
+                    turn.seed[row] = -1 if seed is None else seed
+                    self.over_at[first + row] = 0
+                set_blob(&turn.blob, options)
+                turn.kind = FERRY_RESET
+                agent.send(FERRY_RESET)
+        finally:
+            self.leave(exchange)
+        self.kind = FERRY_RESET
+        return chosen
+
+    # ---- Waiting ----
+
+    def wait(self, members, at_least, timeout):
+        """Waits until so many of the channels have an answer or an error to tell.
+
+        Args:
+            members: Numbers of channels; None for all.
+            at_least: How many of them.
+            timeout: Seconds, None for ever.
+
+        Returns:
+            The numbers of those that have, perhaps fewer after the time.
+        """
+        cdef Exchange exchange = self.among(members)
+        self.enter(exchange)
+        try:
+            self.wait_for(exchange, at_least, nanoseconds(timeout))
+            return [exchange.members[i] for i in range(exchange.count) if self.ready[i]]
+        finally:
+            self.leave(exchange)
+
+    cdef int wait_for(self, Exchange exchange, uint32_t at_least, int64_t timeout_ns) except -1:
+        """Whether so many are ready; `ready` says which, by place in the exchange."""
+        cdef uint32_t i
+        cdef int rc
+        cdef int64_t slice_ns = 0
+        cdef int64_t deadline_ns = time.monotonic_ns() + timeout_ns if timeout_ns > 0 else 0
+        cdef Agent agent
+        for i in range(exchange.count):
+            self.waiting[i] = (<Agent>self.agents[exchange.members[i]]).handle
+        rc = ferry_agent_wait_any(self.bell.handle, self.waiting, exchange.count, at_least, 0, self.ready)
+        while rc == 0:
+            slice_ns = SLICE_NS
+            if timeout_ns > 0:
+                slice_ns = min(SLICE_NS, deadline_ns - <int64_t>time.monotonic_ns())
+            if timeout_ns == 0 or slice_ns <= 0:
+                break
+            with nogil:
+                rc = ferry_agent_wait_any(
+                    self.bell.handle, self.waiting, exchange.count, at_least, slice_ns, self.ready
+                )
+            if rc == 0:
+                PyErr_CheckSignals()
+            for i in range(exchange.count):
+                agent = self.agents[exchange.members[i]]
+                if agent.closed:
+                    raise FerryError(f"{agent.label} was closed while it waited")
+                if agent.lines:
+                    agent.tell()
+        if rc < 0:
+            raise exception(rc, "")
+        return rc
+
+    def receive(self, members=None, timeout=None):
+        """Waits for the answers of some channels, of all for None.
+
+        Args:
+            members: Numbers of channels, in the order of the rows.
+            timeout: Seconds, None for the time that answers may take.
+
+        Returns:
+            (errors, result). Errors by number of the channel; if there are any, result is None. Else result is what `step`
+            or `reset` of a VectorEnv returns.
+
+        Raises:
+            FerryTimeoutError: Not all have answered; the answers stay owed.
+        """
+        cdef Exchange exchange = self.among(members)
+        cdef Agent agent = self.agents[exchange.members[0]] if exchange.count else None
+        cdef int64_t timeout_ns
+        cdef uint32_t i
+        cdef dict errors
+        if exchange.count == 0:
+            raise FerryError("there is nothing to wait for; send actions first")
+        timeout_ns = agent.timeout_ns if timeout is None else nanoseconds(timeout)
+        self.enter(exchange)
+        try:
+            if not self.wait_for(exchange, exchange.count, timeout_ns):
+                self.tell_late(exchange)
+            errors = None
+            for i in range(exchange.count):
+                agent = self.agents[exchange.members[i]]
+                try:
+                    self.take(agent, exchange, i)
+                except FerryError as error:
+                    errors = errors or {}
+                    errors[exchange.members[i]] = error
+                except InvalidAction as error:
+                    errors = errors or {}
+                    errors[exchange.members[i]] = error
+            if errors:
+                return errors, None
+            return None, self.result(exchange)
+        finally:
+            self.leave(exchange)
+
+    cdef int tell_late(self, Exchange exchange) except -1:
+        late = [exchange.members[i] for i in range(exchange.count) if not self.ready[i]]
+        rest = f" (and {len(late) - 1} more)" if len(late) > 1 else ""
+        raise FerryTimeoutError(
+            f"{(<Agent>self.agents[late[0]]).known()}{rest}; wait again, or reset() starts afresh; a longer timeout, or "
+            "FERRY_TIMEOUT=0 for a debugger, gives it more time"
+        )
+
+    cdef int take(self, Agent agent, Exchange exchange, uint32_t i) except -1:
+        cdef uint32_t member = exchange.members[i], first = self.first[member], row
+        cdef const ferry_turn *answer
+        if not agent.owed:
+            raise FerryError(f"{agent.label} owes no answer; there is nothing to wait for")
+        agent.receive()
+        agent.owed, agent.arrived = 0, False
+        answer = agent.answer
+        self.last[member] = answer
+        if answer.status[0] != FERRY_ROW_OK:
+            agent.refused(answer, answer.kind)
+        exchange.turns[i] = answer
+        if answer.kind == FERRY_RESET:
+            agent.needs_reset, agent.has_reset = False, True
+        else:
+            for row in range(exchange.rows[i]):
+                self.over_at[first + row] = answer.terminated[row] != 0 or answer.truncated[row] != 0
+        return 0
+
+    # ---- Results ----
+
+    cdef object result(self, Exchange exchange):
+        cdef bint is_reset = exchange.turns[0].kind == FERRY_RESET
+        cdef object infos = self.infos(exchange, is_reset)
+        cdef object reward, terminated, truncated
+        cdef double *to
+        cdef cnp.npy_bool *ends
+        cdef cnp.npy_bool *cuts
+        cdef const ferry_turn *answer
+        cdef uint32_t i, row
+        cdef Exchange seen = exchange
+        if is_reset:
+            # Of the rows that were not reset too, as they were.
+            seen = self.whole
+            if seen is not exchange:
+                seen.incoming = [{} for _ in range(seen.count)]
+                if exchange.incoming is not None:
+                    for i in range(exchange.count):
+                        seen.incoming[exchange.members[i]] = exchange.incoming[i]
+            for i in range(seen.count):
+                seen.turns[i] = self.last[i]
+            return self.observation.gather(seen), infos
+        if exchange.total == self.reward.shape[0]:
+            reward, terminated, truncated = self.reward.blank(), self.terminated.blank(), self.truncated.blank()
+        else:
+            reward, terminated, truncated = (
+                np.empty(exchange.total, np.float64), np.empty(exchange.total, bool), np.empty(exchange.total, bool)
+            )
+        to = <double *>cnp.PyArray_DATA(reward)
+        ends = <cnp.npy_bool *>cnp.PyArray_DATA(terminated)
+        cuts = <cnp.npy_bool *>cnp.PyArray_DATA(truncated)
+        for i in range(exchange.count):
+            answer = exchange.turns[i]
+            memcpy(to, answer.reward, exchange.rows[i] * sizeof(double))
+            for row in range(exchange.rows[i]):
+                ends[row], cuts[row] = answer.terminated[row] != 0, answer.truncated[row] != 0
+            to += exchange.rows[i]
+            ends += exchange.rows[i]
+            cuts += exchange.rows[i]
+        return self.observation.gather(exchange), reward, terminated, truncated, infos
+
+    cdef object infos(self, Exchange exchange, bint is_reset):
+        """The infos of all rows; also takes values for the observation out of the blobs."""
+        cdef const ferry_turn *answer
+        cdef uint32_t i, row
+        cdef bint more = False
+        cdef dict infos = {}
+        exchange.incoming = None
+        for i in range(exchange.count):
+            answer = exchange.turns[i]
+            if answer.blob.format != FERRY_NONE or answer.step_blob.format != FERRY_NONE:
+                more = True
+        if self.same_step and not is_reset and not more:
+            for i in range(exchange.count):
+                answer = exchange.turns[i]
+                for row in range(exchange.rows[i]):
+                    if answer.terminated[row] or answer.truncated[row]:
+                        more = True
+        for key, index, column in self.columns:
+            self.add_typed(infos, exchange, key, index, column)
+        if not more:
+            if isinstance(self.observation, (Mapping, Sequence, Each)):
+                exchange.incoming = [{}] * exchange.count
+            return infos
+        return self.merge(exchange.total, self.entries(exchange, is_reset), infos)
+
+    cdef int add_typed(self, dict infos, Exchange exchange, key, uint32_t index, Column column) except -1:
+        """Adds a typed info: an array, and a mask of the rows that have it."""
+        cdef cnp.npy_bool *at
+        cdef uint32_t i, row
+        cdef bint any_present = False
+        mask = np.empty(exchange.total, bool)
+        at = <cnp.npy_bool *>cnp.PyArray_DATA(mask)
+        for i in range(exchange.count):
+            for row in range(exchange.rows[i]):
+                at[row] = exchange.turns[i].present[index][row] != 0
+                any_present = any_present or at[row]
+            at += exchange.rows[i]
+        if any_present:
+            array = column.gather(exchange)
+            array[~mask] = 0
+            infos[key], infos["_" + key] = array, mask
+        return 0
+
+    cdef list entries(self, Exchange exchange, bint is_reset):
+        """What there is to tell of single rows, in ascending order."""
+        cdef const ferry_turn *answer
+        cdef Agent agent
+        cdef uint32_t i, row, at = 0
+        cdef list told = []
+        cdef bint ended, any_ended
+        cdef bint with_finals = self.same_step and not is_reset
+        exchange.incoming = []
+        for i in range(exchange.count):
+            agent = self.agents[exchange.members[i]]
+            answer = exchange.turns[i]
+            any_ended = False
+            for row in range(exchange.rows[i]):
+                any_ended = any_ended or answer.terminated[row] != 0 or answer.truncated[row] != 0
+            infos, values = self.infos_of(agent, &answer.blob, exchange.rows[i])
+            step_infos, step_values = self.infos_of(agent, &answer.step_blob, exchange.rows[i])
+            exchange.incoming.append({**step_values, **values})
+            for row in range(exchange.rows[i]):
+                ended = with_finals and (answer.terminated[row] != 0 or answer.truncated[row] != 0)
+                if ended:
+                    final_info = {**self.typed_finals(agent, answer, row), **step_infos.get(row, {})}
+                    observation = self.final_observation(agent, answer, row, step_values)
+                    told.append((at + row, infos.get(row, {}), observation, final_info))
+                    continue
+                info = infos.get(row) if row in infos else step_infos.get(row)
+                if info:
+                    told.append((at + row, info))
+            at += exchange.rows[i]
+        return told
+
+    cdef object final_observation(self, Agent agent, const ferry_turn *answer, uint32_t row, dict values):
+        cdef Extra extra = agent.extra
+        extra.final, extra.row, extra.incoming = True, row, values
+        try:
+            return agent.single.read(answer)
+        finally:
+            extra.final, extra.row, extra.incoming = False, 0, {}
+
+    cdef dict typed_finals(self, Agent agent, const ferry_turn *answer, uint32_t row):
+        cdef Extra extra = agent.extra
+        cdef dict info = {}
+        extra.final, extra.row = True, row
+        try:
+            for key, index, node in agent.infos:
+                if answer.final_present[<uint32_t>index][row]:
+                    info[key] = (<Node>node).read(answer)
+        finally:
+            extra.final, extra.row = False, 0
+        return info
+
+    cdef tuple infos_of(self, Agent agent, const ferry_blob *blob, uint32_t num_rows):
+        """(infos by row, values of fields) of a blob."""
+        cdef dict values = {}
+        if blob.format == FERRY_NONE:
+            return {}, values
+        content = blob_of(blob)
+        try:
+            told = agent.decode(content[1], content[0])
+            if content[0] == FERRY_VALUES:
+                told, values = parts_of(told)
+            if told is None:
+                return {}, values
+            if num_rows == 1:
+                told = {0: told}
+            told = {int(row): info for row, info in told.items()}
+            if not all([isinstance(info, dict) for info in told.values()]):
+                raise ValueError("it is not a map from rows to maps")
+        except (ValueError, AttributeError, TypeError) as error:
+            agent.needs_reset = True
+            raise BackendError.of_report(agent.name, f"its info cannot be read: {error}") from None
+        return told, values
