@@ -478,11 +478,15 @@ def _spoken(env: gymnasium.Env[Any, Any]) -> dict[str, spaces.Descriptions]:
 def _made(env: str | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     if isinstance(env, str):
         return make(env)
-    made = env if isinstance(env, gymnasium.Env) or not callable(env) else env()
-    if not isinstance(made, gymnasium.Env):
+    if isinstance(env, gymnasium.Env):
+        return env
+    if not callable(env):
         raise TypeError(
-            f"an environment is a gymnasium.Env, an id or a callable that makes one; this is a {type(made).__name__}"
+            f"an environment is a gymnasium.Env, an id or a callable that makes one; this is a {type(env).__name__}"
         )
+    made = env()
+    if not isinstance(made, gymnasium.Env):
+        raise TypeError(f"{env} made a {type(made).__name__}, not a gymnasium.Env; let it return one")
     return made
 
 

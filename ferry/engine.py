@@ -38,6 +38,7 @@ class Engine:
         cwd: The folder to start it in.
         env: Variables to set for it, beside those of this process.
         log_dir: Where "engine-INDEX.log" receives what it prints; None: this process's standard error does.
+        given: Bytes for it alone. "{given}" in the command is the number of a descriptor that it reads them from.
 
     Raises:
         FileNotFoundError: There is no such program.
@@ -57,16 +58,23 @@ class Engine:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,
+        given: bytes | None = None,
     ) -> None:
         self._parent = os.getpid()
         self._output: _Output | None = None
         self.log: Path | None = None
         self.ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as lent:
             undo.enter_context(self.ours)
-            undo.enter_context(theirs)
+            lent.enter_context(theirs)
+            inherited = [theirs.fileno()]
             address = f"fd:{theirs.fileno()}"
-            arguments = [part.replace("{address}", address).replace("{index}", str(index)) for part in command]
+            filled_in = {"{address}": address, "{index}": str(index)}
+            if given is not None:
+                inherited.append(_memory_of(given))
+                lent.callback(os.close, inherited[-1])
+                filled_in["{given}"] = str(inherited[-1])
+            arguments = [_replaced(part, filled_in) for part in command]
             self.command = shlex.join(arguments)
             environ = {**os.environ, **(env or {}), "FERRY_ADDRESS": address}
             _make_sure_it_exists(arguments[0], cwd, environ)
@@ -77,7 +85,7 @@ class Engine:
                 self.log = Path(log_dir) / f"engine-{index}.log"
                 self.log.parent.mkdir(parents=True, exist_ok=True)
                 out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            undo.callback(os.close, out)
+            lent.callback(os.close, out)
             # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
             self.process: subprocess.Popen[bytes] = _in_nursery(
                 lambda: subprocess.Popen(
@@ -87,12 +95,10 @@ class Engine:
                     stderr=out,
                     cwd=cwd,
                     env=environ,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=inherited,
                     start_new_session=True,
                 )
             )
-            os.close(out)
-            theirs.close()
             undo.pop_all()
         if self._output is not None:
             self._output.start()
@@ -213,6 +219,25 @@ class _Output:
                     os.write(2, data)
         finally:
             os.close(self._reading)
+
+
+def _replaced(part: str, filled_in: Mapping[str, str]) -> str:
+    for name, value in filled_in.items():
+        part = part.replace(name, value)
+    return part
+
+
+def _memory_of(content: bytes) -> int:
+    """A descriptor that content is read from, whatever its size: a pipe would take no more than its buffer holds."""
+    descriptor = os.memfd_create("ferry-given")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _make_sure_it_exists(program: str, cwd: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn, TypeAlias, overload
 import gymnasium
 import numpy as np
 
+from ferry import worker
 from ferry.adapter import Adapter
 from ferry.engine import Engine
 from ferry.errors import FerryTimeoutError, PeerGoneError
@@ -23,6 +24,7 @@ from ferry.errors import FerryTimeoutError, PeerGoneError
 __all__ = ["AttachedEnv", "LaunchedEnv", "launch"]
 
 OnCrash: TypeAlias = Literal["raise", "truncate", "restart"]
+Command: TypeAlias = str | Sequence[str | os.PathLike[str]] | Callable[..., gymnasium.Env[Any, Any]]
 
 _ENV_ID = re.compile(r"([\w.]+:)?([\w-]+/)?[\w.-]+-v\d+|[\w.]+:[A-Za-z_]\w*")
 
@@ -34,13 +36,13 @@ _BACK_OFF = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0)
 
 
 @overload
-def launch(command: str | Sequence[str | os.PathLike[str]], **options: Any) -> LaunchedEnv: ...
+def launch(command: Command, **options: Any) -> LaunchedEnv: ...
 @overload
 def launch(*, address: str, **options: Any) -> AttachedEnv: ...
 
 
 def launch(
-    command: str | Sequence[str | os.PathLike[str]] | None = None,
+    command: Command | None = None,
     *,
     address: str | None = None,
     on_crash: OnCrash = "raise",
@@ -61,9 +63,14 @@ def launch(
     The process finds its end of the channel in FERRY_ADDRESS, and wherever "{address}" stands in its arguments. It dies
     with this process, also when this one is killed, and is not reached by this terminal's Ctrl-C.
 
+    A function is pickled by cloudpickle and handed to a process of the same interpreter that imports from the same
+    folders; lambdas, closures, and classes of __main__ or within a function go over by value. gymnasium.make takes one
+    for "ferry/Launch-v0" too, but a spec that becomes JSON needs plain data.
+
     Args:
-        command: A program with its arguments, as a list or as one line for `shlex.split`; or an id of Gymnasium's
-            registry, or "module:callable", served by a Python process. None: nothing is started.
+        command: A program with its arguments, as a list or as one line for `shlex.split`; or, served by a Python
+            process, an id of Gymnasium's registry, "module:callable", or a function that makes a gymnasium.Env there.
+            None: nothing is started.
         address: Without a command: where an environment serves that somebody else starts, such as a game in its editor.
         on_crash: What a step does when the environment's process is gone. "raise": PeerGoneError. "truncate": the
             episode ends truncated, with the last observation, reward 0 and the reason in `info["ferry"]`; the next
@@ -78,13 +85,14 @@ def launch(
         render_mode: As in `ClientEnv`.
         cwd: The folder to start it in.
         env: Variables to set for it, beside those of this process.
-        **make_kwargs: For an id: arguments of the environment, which JSON must be able to carry.
+        **make_kwargs: Arguments of the environment: for an id what JSON can carry, for a function what can be pickled.
 
     Returns:
         The environment; its `close` ends the process that was started.
 
     Raises:
         FileNotFoundError: There is no such program.
+        TypeError: A function cannot be pickled, or not be called with these arguments.
         PeerGoneError: The process ended before it connected; its exit code and its last lines are in the text.
         FerryTimeoutError: It runs, and has not connected in time.
     """
@@ -107,18 +115,29 @@ def launch(
         return AttachedEnv(address, **common)
     if address is not None:
         raise TypeError("launch takes a command or an address, not both; what it starts needs no address")
-    if isinstance(command, str) and (_ENV_ID.fullmatch(command) or command in gymnasium.registry):
+    given = None
+    if isinstance(command, gymnasium.Env):
+        raise TypeError(
+            f"launch makes the environment in another process, and {command} is made already; pass a function that "
+            "makes it, such as lambda: gymnasium.make('CartPole-v1')"
+        )
+    if callable(command):
+        arguments, given = worker.command(command, make_kwargs)
+    elif isinstance(command, str) and (_ENV_ID.fullmatch(command) or command in gymnasium.registry):
         arguments = [sys.executable, "-m", "ferry", "serve", command]
         if make_kwargs:
             arguments += ["--kwargs", json.dumps(make_kwargs)]
     else:
         if make_kwargs:
             names = ", ".join(make_kwargs)
-            raise TypeError(f"{names}: only an environment's id takes arguments by name, not the program {command!r}")
+            raise TypeError(
+                f"{names}: only an environment's id or function takes arguments by name, not the program {command!r}; "
+                "write them into its command line"
+            )
         arguments = shlex.split(command) if isinstance(command, str) else [os.fspath(part) for part in command]
     if not arguments:
         raise ValueError("there is no program to launch: the command is empty")
-    return LaunchedEnv(arguments, cwd=cwd, env=env, log_dir=log_dir, **common)
+    return LaunchedEnv(arguments, cwd=cwd, env=env, log_dir=log_dir, given=given, **common)
 
 
 class Supervised(Adapter):
@@ -275,9 +294,12 @@ class LaunchedEnv(Supervised):
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         log_dir: str | os.PathLike[str] | None = None,
+        given: bytes | None = None,
         **options: Any,
     ) -> None:
-        self._make_engine: Callable[[], Engine] = lambda: Engine(arguments, cwd=cwd, env=env, log_dir=log_dir)
+        self._make_engine: Callable[[], Engine] = lambda: Engine(
+            arguments, cwd=cwd, env=env, log_dir=log_dir, given=given
+        )
         self._engine = self._make_engine()
         with self._ended_on_failure():
             super().__init__(f"fd:{self._engine.ours.fileno()}", **options)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +103,7 @@ def test_an_empty_command_is_refused(command: Any) -> None:
 
 
 def test_a_program_takes_no_arguments_by_name() -> None:
-    with pytest.raises(TypeError, match="map_name: only an environment's id takes arguments by name"):
+    with pytest.raises(TypeError, match="map_name: only an environment's id or function takes arguments"):
         ferry.launch(["true"], map_name="8x8")
 
 
@@ -123,6 +128,214 @@ def test_a_process_that_never_connects_is_ended_at_the_time_out() -> None:
     with pytest.raises(ferry.FerryTimeoutError):
         ferry.launch(program("import time; time.sleep(600)"), timeout=0.5)
     assert children() == set()
+
+
+# ---- Functions ----
+
+
+def corridor() -> Any:
+    """A class that no module holds."""
+
+    class Corridor(gymnasium.Env[Any, Any]):
+        observation_space = gymnasium.spaces.Discrete(100)
+        action_space = gymnasium.spaces.Discrete(2)
+        metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own declaration
+
+        def __init__(self, goal: int = 3, render_mode: str | None = None) -> None:
+            self.goal, self.render_mode, self.place = goal, render_mode, 0
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            super().reset(seed=seed)
+            self.place = 0
+            return 0, {"pid": os.getpid()}
+
+        def step(self, action: Any) -> Any:
+            self.place += int(action)
+            return self.place, 1.0, self.place == self.goal, False, {}
+
+        def render(self) -> Any:
+            return f"at {self.place} of {self.goal}"
+
+    return Corridor
+
+
+def test_a_function_makes_the_environment_in_a_process_of_its_own() -> None:
+    made, goal = corridor(), 5
+    with ferry.launch(lambda: made(goal=goal), timeout=PATIENCE) as env:
+        assert env.reset()[1]["pid"] == env.process.pid != os.getpid()
+        assert env.step(1)[:2] == (1, 1.0)
+        assert env.get_attr("goal") == 5
+    assert env.process.returncode == 0
+
+
+def test_a_local_class_takes_arguments_and_a_render_mode() -> None:
+    with ferry.launch(corridor(), timeout=PATIENCE, render_mode="ansi", goal=7) as env:
+        env.reset()
+        env.step(1)
+        assert env.render() == "at 1 of 7"
+
+
+def test_a_render_mode_needs_no_default() -> None:
+    made = corridor()
+
+    def make(render_mode: str | None, goal: int) -> Any:
+        return made(goal=goal, render_mode=render_mode)
+
+    with ferry.launch(make, timeout=PATIENCE, goal=2) as env:
+        assert env.render_mode is None
+    with ferry.launch(functools.partial(make, goal=2), timeout=PATIENCE, render_mode="ansi_list") as env:
+        env.reset()
+        assert env.render() == ["at 0 of 2"]
+
+
+def test_megabytes_go_over() -> None:
+    """A pipe would hold 64 KiB of them."""
+    large = np.random.default_rng(1).bytes(8 << 20)
+    made = corridor()
+    with ferry.launch(lambda: made(goal=zlib.crc32(large)), timeout=PATIENCE) as env:
+        assert env.get_attr("goal") == zlib.crc32(large)
+
+
+def test_the_next_process_is_given_the_same_function() -> None:
+    made = corridor()
+    with ferry.launch(lambda: made(goal=6), timeout=PATIENCE, on_crash="restart") as env:
+        for _ in range(3):
+            pid = env.reset()[1]["pid"]
+            env.process.kill()
+            env.process.wait(PATIENCE)
+            assert env.step(1)[3]
+            assert env.reset()[1]["pid"] == env.process.pid != pid
+            assert env.get_attr("goal") == 6
+
+
+def test_functions_and_classes_of_the_main_module_go_over(start: Start, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("""
+import beside, ferry, sample_envs
+
+GREETING = "hello"
+
+class Mine(sample_envs.Scripted):
+    def reset(self, **kwargs):
+        observation, info = super().reset(**kwargs)
+        return observation, {**info, "said": GREETING, "level": self.level, "beside": beside.VALUE}
+
+def make(level=0):
+    env = Mine()
+    env.level = level
+    return env
+
+if __name__ == "__main__":
+    for what in (Mine, make, lambda level: make(level)):
+        options = {} if what is Mine else {"level": 4}
+        Mine.level = 4
+        with ferry.launch(what, timeout=30, cwd="/", **options) as env:
+            info = env.reset()[1]
+            print(info["said"], info["level"], info["beside"], info["pid"] == env.process.pid, flush=True)
+""")
+    (tmp_path / "beside.py").write_text("VALUE = 8")
+    agent = start(str(script))
+    assert agent.communicate(timeout=PATIENCE) == ("hello 4 8 True\n" * 3, "")
+
+
+def test_modules_are_imported_from_where_the_launcher_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ferry itself too: neither PYTHONPATH nor the folder in which the process starts lead to anything."""
+    for folder in ("modules", "decoys"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "modules" / "only_here.py").write_text("from sample_envs import Scripted as Found")
+    for name in ("ferry", "random", "numpy"):
+        (tmp_path / "decoys" / f"{name}.py").write_text("raise ImportError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("modules")
+    monkeypatch.delenv("PYTHONPATH")
+    only_here = importlib.import_module("only_here")
+    for cwd in ("/", tmp_path / "decoys"):
+        with ferry.launch(only_here.Found, timeout=PATIENCE, cwd=cwd) as env:
+            assert env.reset()[1]["pid"] == env.process.pid
+
+
+def test_what_cannot_be_imported_there_is_told() -> None:
+    module = types.ModuleType("made_up")
+    exec("def make(): pass", module.__dict__)
+    sys.modules["made_up"] = module
+    try:
+        with pytest.raises(
+            ferry.PeerGoneError,
+            match=r"needs what cannot be imported in its own process: No module named 'made_up'; put it where import "
+            r"finds it, or have it taken along: cloudpickle\.register_pickle_by_value",
+        ):
+            ferry.launch(module.make, timeout=PATIENCE)
+    finally:
+        del sys.modules["made_up"]
+
+
+def test_a_function_that_cannot_be_pickled_is_told() -> None:
+    lock: Any = threading.Lock()
+    with pytest.raises(
+        TypeError,
+        match=r"<lambda> cannot be taken to another process: cannot pickle '_thread\.lock'.*; let it make within",
+    ):
+        ferry.launch(lambda: lock)
+    with ferry.launch(SCRIPTED, timeout=PATIENCE) as env, pytest.raises(TypeError, match="holds a live connection"):
+        ferry.launch(lambda: gymnasium.wrappers.TimeLimit(env, 5))
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "text"),
+    [
+        (
+            lambda level: None,
+            {},
+            r"cannot be called without arguments: missing a required argument: 'level'; launch passes",
+        ),
+        (lambda: None, {"depth": 3, "size": 4}, r"with the arguments depth, size: got an unexpected keyword argument"),
+        (gymnasium.Env(), {}, r"in another process, and .* is made already; pass a function that makes it"),
+    ],
+)
+def test_functions_that_cannot_be_called_are_told(what: Any, arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        ferry.launch(what, **arguments)
+    assert children() == set()
+
+
+def test_a_function_that_raises_is_told_with_its_traceback() -> None:
+    levels = {"first": corridor()}
+
+    def load_level() -> Any:
+        print("loading")
+        return levels["second"]()
+
+    with pytest.raises(ferry.PeerGoneError, match="exited with code 1 before it spoke Ferry") as raised:
+        ferry.launch(load_level, timeout=PATIENCE)
+    text = str(raised.value)
+    assert "load_level" in text.splitlines()[0]
+    assert "\n  loading\n" in text
+    assert 'return levels["second"]()' in text
+    assert text.endswith("KeyError: 'second'")
+
+
+@pytest.mark.parametrize("made", [None, "CartPole-v1", gymnasium.Env])
+def test_a_function_that_makes_no_environment_is_told(made: Any) -> None:
+    with pytest.raises(ferry.PeerGoneError, match=r"made a \w+, not a gymnasium\.Env; let it return one"):
+        ferry.launch(lambda: made, timeout=PATIENCE)
+
+
+def test_a_fault_in_compiled_code_leaves_its_traceback() -> None:
+    def fall() -> Any:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(ferry.PeerGoneError, match=r"was killed by SIGSEGV(.|\n)*Segmentation fault(.|\n)* in fall"):
+        ferry.launch(fall, timeout=PATIENCE)
+
+
+def test_gymnasium_launches_a_function() -> None:
+    made = corridor()
+    with gymnasium.make("ferry/Launch-v0", command=lambda: made(goal=9), timeout=PATIENCE) as env:
+        assert env.reset()[0] == 0
+        assert env.get_wrapper_attr("goal") == 9
 
 
 # ---- Ending ----
