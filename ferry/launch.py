@@ -19,7 +19,7 @@ import numpy as np
 from ferry import worker
 from ferry.adapter import Adapter
 from ferry.engine import Engine
-from ferry.errors import FerryTimeoutError, PeerGoneError
+from ferry.errors import FerryTimeoutError, PeerGoneError, ProtocolError
 
 __all__ = ["AttachedEnv", "LaunchedEnv", "launch"]
 
@@ -93,6 +93,7 @@ def launch(
     Raises:
         FileNotFoundError: There is no such program.
         TypeError: A function cannot be pickled, or not be called with these arguments.
+        ProtocolError: The process speaks another version of Ferry.
         PeerGoneError: The process ended before it connected; its exit code and its last lines are in the text.
         FerryTimeoutError: It runs, and has not connected in time.
     """
@@ -336,22 +337,41 @@ class LaunchedEnv(Supervised):
         limit = self._timeout if self._start_timeout is None else self._start_timeout
         begin = time.monotonic()
         engine = self._engine
+        greeted = False
         while limit is None or time.monotonic() < begin + limit:
             try:
                 if self._agent.connect(_LOOK):
                     return True
-            except PeerGoneError:
-                self._fail_to_start()
+                greeted = self._has_greeted()
+            except PeerGoneError as error:
+                self._fail_to_start(greeted or "handshake" in str(error))
+            except ProtocolError as error:
+                # Through an inherited channel only the launcher knows whom it speaks with before they agree.
+                text = re.sub(r"(environment \(pid|agents \(pids) 0\b", rf"\1 {engine.process.pid}", str(error))
+                raise ProtocolError(f"{engine.command!r} cannot be played: {text}{engine.last_words()}") from None
             if engine.process.poll() is not None:
-                self._fail_to_start()
+                self._fail_to_start(greeted)
+        if greeted:
+            raise FerryTimeoutError(
+                f"{engine.command!r} (pid {engine.process.pid}) is in the handshake: {self._agent.why}; it has to "
+                "call ferry_env_wait again and again, or to run its backend. A longer start_timeout gives it more time"
+                f"{engine.last_words()}"
+            )
         raise FerryTimeoutError(
             f"{engine.command!r} (pid {engine.process.pid}) runs, but has not spoken Ferry for {limit:g} s; does it "
             "call ferry_env_open and ferry_env_wait, or run a backend? A longer start_timeout gives it more time"
             f"{engine.last_words()}"
         )
 
-    def _fail_to_start(self) -> NoReturn:
-        raise PeerGoneError(f"{self._engine.fate()} before it spoke Ferry{self._engine.last_words()}")
+    def _has_greeted(self) -> bool:
+        """Whether the process has sent a greeting that fits: it is known by its pid since then."""
+        return re.search(r"\(pid [1-9]\d*\) at .* handshake", self._agent.why) is not None
+
+    def _fail_to_start(self, greeted: bool) -> NoReturn:
+        fate = self._engine.fate()
+        if greeted:
+            raise PeerGoneError(f"{fate} in the middle of the handshake{self._engine.last_words()}")
+        raise PeerGoneError(f"{fate} before it spoke Ferry{self._engine.last_words()}")
 
 
 def _copied(observation: Any) -> Any:

@@ -6,6 +6,7 @@ import functools
 import gc
 import importlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 
 import ferry
-from conftest import PATIENCE, Start, children, is_alive, line_of, program, wait_until
+from conftest import PATIENCE, TESTS, Start, children, is_alive, line_of, program, wait_until
 
 SCRIPTED = "sample_envs:Scripted"
 
@@ -336,6 +337,67 @@ def test_gymnasium_launches_a_function() -> None:
     with gymnasium.make("ferry/Launch-v0", command=lambda: made(goal=9), timeout=PATIENCE) as env:
         assert env.reset()[0] == 0
         assert env.get_wrapper_attr("goal") == 9
+
+
+# ---- Failing to start ----
+
+
+def greeter(*arguments: str) -> list[str]:
+    return [sys.executable, str(TESTS / "greeter.py"), *arguments]
+
+
+def test_an_engine_of_another_version_is_told() -> None:
+    with pytest.raises(ferry.ProtocolError) as raised:
+        ferry.launch(greeter("2"), timeout=PATIENCE)
+    assert re.fullmatch(
+        r"'\S+ \S+greeter.py 2' cannot be played: the environment \(pid [1-9]\d*\) speaks Ferry's protocol 2\.0 "
+        r"\(library 2\.0\.0\), the agent \(pid \d+\) 1\.\d+ \(library \d+\.\d+\.\d+\); "
+        r"build or install both with the same version(\nThe last that it printed:\n  greeted)?",
+        str(raised.value),
+    )
+    assert f"agent (pid {os.getpid()})" in str(raised.value)
+    assert children() == set()
+
+
+def test_an_engine_that_is_an_agent_itself_is_told() -> None:
+    with pytest.raises(
+        ferry.ProtocolError, match=r"greeter.py 1 2' cannot be played: both sides of .* are agents \(pids"
+    ):
+        ferry.launch(greeter("1", "2"), timeout=PATIENCE)
+
+
+def test_an_engine_that_stays_in_the_handshake_is_told() -> None:
+    with pytest.raises(ferry.FerryTimeoutError) as raised:
+        ferry.launch(greeter(), timeout=PATIENCE, start_timeout=1)
+    assert re.fullmatch(
+        r"'\S+ \S+greeter.py' \(pid (\d+)\) is in the handshake: the peer \(pid \1\) at 'fd:\d+' has not gone on with "
+        r"the handshake for [\d.]+ s: it may be busy in its own code, or stopped; it has to call ferry_env_wait again "
+        r"and again, or to run its backend\. A longer start_timeout gives it more time"
+        r"\nThe last that it printed:\n  greeted",
+        str(raised.value),
+    )
+    assert children() == set()
+
+
+def test_an_engine_that_has_not_greeted_is_not_in_the_handshake() -> None:
+    code = "import signal; print('loading', flush=True); signal.pause()"
+    with pytest.raises(ferry.FerryTimeoutError, match=r"has not spoken Ferry for 1 s; does it") as raised:
+        ferry.launch(program(code), timeout=PATIENCE, start_timeout=1)
+    assert "handshake" not in str(raised.value)
+
+
+def test_an_engine_that_ends_in_the_handshake_is_told() -> None:
+    leave = (
+        "import os, socket, struct, greeter\n"
+        "channel = socket.socket(fileno=int(os.environ['FERRY_ADDRESS'][3:]))\n"
+        "channel.sendall(greeter.hello(1, 1) + struct.pack('=IHHII', 0x59525246, 5, 0, 0, 0))\n"
+        "channel.recv(4096)\n"
+        "raise SystemExit('the level is missing')"
+    )
+    with pytest.raises(
+        ferry.PeerGoneError, match=r"exited with code 1 in the middle of the handshake(.|\n)*the level is missing"
+    ):
+        ferry.launch(program(leave), timeout=PATIENCE)
 
 
 # ---- Ending ----
