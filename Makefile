@@ -11,6 +11,7 @@ ALL_CFLAGS := -std=c99 $(OPTIMISE) -Wall -Wextra $(WERROR) -fvisibility=hidden -
 VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
+GYMNASIUM := .venv-gymnasium
 PARALLEL = $(MAKE) --no-print-directory -j$(JOBS)
 
 export PYTHON
@@ -32,6 +33,7 @@ help:
 	@echo 'make demo    a policy learns to balance a pole that lives in another process'
 	@echo 'make test    all tests: C as C99 and C++17, C tests, Python tests'
 	@echo 'make test-clients   Stable-Baselines3, TorchRL, Atari, ViZDoom and others, with Ferry between them'
+	@echo 'make test-gymnasium Gymnasium'\''s own tests of vector environments, of Ferry'\''s'
 	@echo 'make lint    what the linters, formatters and type checkers say'
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
@@ -62,6 +64,17 @@ test-clients: prerequisites
 	@$(PARALLEL) VENV=$(CLIENTS) $(CLIENTS)/.torch examples
 	@$(PARALLEL) VENV=$(CLIENTS) $(CLIENTS)/.package $(CLIENTS)/.extra-clients
 	@OMP_NUM_THREADS=1 $(CLIENTS)/bin/python -m pytest -W default --durations=10 tests/clients $(CLIENT_TESTS)
+
+# Gymnasium's own tests of AsyncVectorEnv, with Ferry's class in the place of its; tests/gymnasium/skipped.txt names those left out. They are
+# cloned by the tag of the release that is installed, or copied from GYMNASIUM_SOURCE, a checkout of it. GYMNASIUM_TESTS is for pytest.
+GYMNASIUM_SOURCE ?=
+GYMNASIUM_TESTS ?= tests/vector tests/envs/registration/test_make_vec.py tests/wrappers/vector/test_vectorize_transform.py
+.PHONY: test-gymnasium
+test-gymnasium: prerequisites
+	@$(PARALLEL) VENV=$(GYMNASIUM) $(GYMNASIUM)/.package $(GYMNASIUM)/.extra-gymnasium
+	@folder=$$(tools/gymnasium_tests.sh $(GYMNASIUM)/bin/python $(BUILD) $(GYMNASIUM_SOURCE)) && cd "$$folder" && \
+	    PYTHONPATH=$(CURDIR)/tests/gymnasium $(CURDIR)/$(GYMNASIUM)/bin/python -m pytest -p conftest -p no:cacheprovider -ra --timeout=120 \
+	    $(GYMNASIUM_TESTS)
 
 .PHONY: lint lint-ruff lint-format lint-codespell lint-mypy lint-cython lint-clang
 lint: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -111,7 +124,7 @@ wheel: prerequisites $(VENV)/.extra-dev
 
 .PHONY: clean
 clean:
-	rm -rf build dist $(VENV) $(CLIENTS) *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) $(CLIENTS) $(GYMNASIUM) *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f ferry/_core*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -194,7 +207,7 @@ $(VENV)/.package: $(VENV)/.made pyproject.toml setup.py $(wildcard ferry/*.pyx f
 	$(PY) -m pip install --quiet --no-build-isolation --editable .
 	@touch $@
 
-# The extras of pyproject.toml: demo, test, clients, dev, with commas between several.
+# The extras of pyproject.toml: demo, test, clients, gymnasium, dev, with commas between several.
 $(VENV)/.extra-%: pyproject.toml | $(VENV)/.package
 	$(PY) -m pip install --quiet 'ferry-fast[$*]'
 	@touch $@
