@@ -38,6 +38,15 @@ static inline void ferry__pause(void) {
 #endif
 }
 
+/* Asks for a line that is going to be written, and that the peer has in its cache. */
+static inline void ferry__fetch_to_write(const char *line) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*line));
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
 /* Copies foreign bytes once. The barrier keeps the compiler from reading the source again in place of the copy. */
 static inline void ferry__copy_in(void *private_copy, const void *foreign, size_t bytes) {
     if (bytes > 0) memcpy(private_copy, foreign, bytes);

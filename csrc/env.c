@@ -123,6 +123,16 @@ static void ferry__env_clear_infos(ferry_turn *turn) {
         if (turn->present[i] != NULL) memset(turn->present[i], 0, turn->num_rows);
 }
 
+/* The lines of the slot that will be written next lie in the agent's cache, which read them two turns ago. A program that computes and
+ * stores by turns would wait for one after the other; asked for now, they come while the agent is at work. */
+#define FERRY__FETCHED_LINES 64
+static void ferry__env_fetch_slot(const ferry_env *env) {
+    const char *slot = (const char *)env->out[env->which].slot;
+    uint64_t at, end = env->spec.fields_end[FERRY__ENV - 1];
+    if (end > FERRY__FETCHED_LINES * FERRY__CACHE_LINE) end = FERRY__FETCHED_LINES * FERRY__CACHE_LINE;
+    for (at = FERRY__CACHE_LINE; at < end; at += FERRY__CACHE_LINE) ferry__fetch_to_write(slot + at);
+}
+
 static void ferry__env_clear_columns(ferry_env *env, ferry_turn *turn) {
     size_t n = env->rows.num_rows;
     turn->rows = env->turns.all, turn->num_rows = env->rows.num_rows;
@@ -137,6 +147,7 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     turn->number = number;
     turn->kind = FERRY_STEP;
     env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
+    ferry__env_fetch_slot(env);
     if (env->steady) env->reward = 0, env->terminated = 0, env->truncated = 0;
     else ferry__env_clear_columns(env, turn);
     env->outbox.used = 0;

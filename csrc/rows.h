@@ -16,12 +16,15 @@ typedef enum ferry__row_state {
 } ferry__row_state;
 
 typedef struct ferry__row_list {
-    uint32_t *rows; /* [num_rows of the env], ascending */
+    uint32_t *rows; /* ascending */
     uint32_t count;
+    uint32_t *own; /* [num_rows of the env], where rows lie if they are not all of them */
 } ferry__row_list;
 
 typedef struct ferry__rows {
     uint32_t num_rows, max_steps, autoreset, num_idle;
+    uint32_t *all; /* every row */
+    int any_over;  /* some may have ended */
     int tick_together;
     ferry__row_list step, reset; /* the parts of the turn under way that are still to come, or that are with the program */
     uint8_t *state;              /* [row] ferry__row_state */

@@ -190,6 +190,15 @@ cdef Node spread(Node node, Form form, uint32_t num_rows, bint bounds, bint view
     return column
 
 
+cdef bint any_each(Node node):
+    """Whether parts of a tree of all rows may travel in blobs."""
+    if isinstance(node, Mapping):
+        return any([any_each(part) for part in (<Mapping>node).nodes])
+    if isinstance(node, Sequence):
+        return any([any_each(part) for part in (<Sequence>node).nodes])
+    return isinstance(node, Each)
+
+
 cdef class Agents:
     """The channels of a vector environment, alike but for the number of their rows.
 
@@ -221,8 +230,8 @@ cdef class Agents:
     cdef Array truncated
     cdef bint same_step
     cdef bint disabled
-    cdef uint32_t kind  # of what was sent last
-    cdef double idle_ns
+    cdef bint has_values  # parts of actions may travel in blobs
+    cdef bint wants_incoming  # parts of observations may
 
     def __cinit__(self, agents, rows, bell, merge):
         cdef Py_ssize_t i, total = 0
@@ -261,6 +270,8 @@ cdef class Agents:
         self.disabled = agent.autoreset == FERRY_AUTORESET_DISABLED
         self.observation = spread(agent.single, form, total, False, self.count == 1)
         self.action = spread(agent.action, form, total, agent.bounds, False)
+        self.has_values = any_each(self.action)
+        self.wants_incoming = any_each(self.observation)
         self.columns = []
         for key, index, node in agent.infos:
             field = batched(form.fields[index], total)
@@ -313,6 +324,16 @@ cdef class Agents:
             (<Agent>self.agents[exchange.members[i]]).leave()
         return 0
 
+    def step(self, action):
+        """`send` and `receive` for all channels."""
+        cdef Exchange exchange = self.whole
+        self.enter(exchange)
+        try:
+            self.send_steps(exchange, action)
+            return self.receive_from(exchange, (<Agent>self.agents[0]).timeout_ns)
+        finally:
+            self.leave(exchange)
+
     # ---- Sending ----
 
     def send(self, action, members=None):
@@ -341,7 +362,7 @@ cdef class Agents:
             exchange.turns[i] = agent.turn()
         if self.disabled:
             self.check_over(exchange)
-        if self.has_values(self.action):
+        if self.has_values:
             exchange.outgoing = [{} for _ in range(exchange.count)]
             spoke = True
         self.action.scatter(exchange, action)
@@ -354,16 +375,7 @@ cdef class Agents:
                 set_blob(&turn.blob, values)
             turn.kind = FERRY_STEP
             agent.send(FERRY_STEP)
-        self.kind = FERRY_STEP
         return 0
-
-    cdef bint has_values(self, Node node):
-        """Whether parts of it may travel in blobs."""
-        if isinstance(node, Mapping):
-            return any([self.has_values(part) for part in (<Mapping>node).nodes])
-        if isinstance(node, Sequence):
-            return any([self.has_values(part) for part in (<Sequence>node).nodes])
-        return isinstance(node, Each)
 
     cdef int check_over(self, Exchange exchange) except -1:
         cdef uint32_t i, row, first
@@ -427,7 +439,6 @@ cdef class Agents:
                 agent.send(FERRY_RESET)
         finally:
             self.leave(exchange)
-        self.kind = FERRY_RESET
         return chosen
 
     # ---- Waiting ----
@@ -454,19 +465,32 @@ cdef class Agents:
     cdef int wait_for(self, Exchange exchange, uint32_t at_least, int64_t timeout_ns) except -1:
         """Whether so many are ready; `ready` says which, by place in the exchange."""
         cdef uint32_t i
-        cdef int rc
-        cdef int64_t slice_ns = 0
-        cdef int64_t deadline_ns = time.monotonic_ns() + timeout_ns if timeout_ns > 0 else 0
-        cdef Agent agent
+        cdef int rc = 0
+        cdef int look
         for i in range(exchange.count):
             self.waiting[i] = (<Agent>self.agents[exchange.members[i]]).handle
-        rc = ferry_agent_wait_any(self.bell.handle, self.waiting, exchange.count, at_least, 0, self.ready)
+        for look in range(LOOKS):
+            rc = ferry_agent_wait_any(self.bell.handle, self.waiting, exchange.count, at_least, 0, self.ready)
+            if rc != 0 or timeout_ns == 0:
+                break
+        if rc == 0 and timeout_ns != 0:
+            rc = self.sleep(exchange, at_least, timeout_ns)
+        if rc < 0:
+            raise exception(rc, "")
+        return rc
+
+    cdef int sleep(self, Exchange exchange, uint32_t at_least, int64_t timeout_ns) except? -1000:
+        cdef int rc = 0
+        cdef int64_t slice_ns
+        cdef int64_t deadline_ns = time.monotonic_ns() + timeout_ns if timeout_ns > 0 else 0
+        cdef uint32_t i
+        cdef Agent agent
         while rc == 0:
             slice_ns = SLICE_NS
             if timeout_ns > 0:
                 slice_ns = min(SLICE_NS, deadline_ns - <int64_t>time.monotonic_ns())
-            if timeout_ns == 0 or slice_ns <= 0:
-                break
+                if slice_ns <= 0:
+                    break
             with nogil:
                 rc = ferry_agent_wait_any(
                     self.bell.handle, self.waiting, exchange.count, at_least, slice_ns, self.ready
@@ -479,8 +503,6 @@ cdef class Agents:
                     raise FerryError(f"{agent.label} was closed while it waited")
                 if agent.lines:
                     agent.tell()
-        if rc < 0:
-            raise exception(rc, "")
         return rc
 
     def receive(self, members=None, timeout=None):
@@ -498,33 +520,32 @@ cdef class Agents:
             FerryTimeoutError: Not all have answered; the answers stay owed.
         """
         cdef Exchange exchange = self.among(members)
-        cdef Agent agent = self.agents[exchange.members[0]] if exchange.count else None
-        cdef int64_t timeout_ns
-        cdef uint32_t i
-        cdef dict errors
+        cdef Agent agent
         if exchange.count == 0:
             raise FerryError("there is nothing to wait for; send actions first")
-        timeout_ns = agent.timeout_ns if timeout is None else nanoseconds(timeout)
+        agent = self.agents[exchange.members[0]]
         self.enter(exchange)
         try:
-            if not self.wait_for(exchange, exchange.count, timeout_ns):
-                self.tell_late(exchange)
-            errors = None
-            for i in range(exchange.count):
-                agent = self.agents[exchange.members[i]]
-                try:
-                    self.take(agent, exchange, i)
-                except FerryError as error:
-                    errors = errors or {}
-                    errors[exchange.members[i]] = error
-                except InvalidAction as error:
-                    errors = errors or {}
-                    errors[exchange.members[i]] = error
-            if errors:
-                return errors, None
-            return None, self.result(exchange)
+            return self.receive_from(exchange, agent.timeout_ns if timeout is None else nanoseconds(timeout))
         finally:
             self.leave(exchange)
+
+    cdef tuple receive_from(self, Exchange exchange, int64_t timeout_ns):
+        cdef Agent agent
+        cdef uint32_t i
+        cdef dict errors = None
+        if not self.wait_for(exchange, exchange.count, timeout_ns):
+            self.tell_late(exchange)
+        for i in range(exchange.count):
+            agent = self.agents[exchange.members[i]]
+            try:
+                self.take(agent, exchange, i)
+            except (FerryError, InvalidAction) as error:
+                errors = errors or {}
+                errors[exchange.members[i]] = error
+        if errors is not None:
+            return errors, None
+        return None, self.result(exchange)
 
     cdef int tell_late(self, Exchange exchange) except -1:
         late = [exchange.members[i] for i in range(exchange.count) if not self.ready[i]]
@@ -615,7 +636,7 @@ cdef class Agents:
         for key, index, column in self.columns:
             self.add_typed(infos, exchange, key, index, column)
         if not more:
-            if isinstance(self.observation, (Mapping, Sequence, Each)):
+            if self.wants_incoming:
                 exchange.incoming = [{}] * exchange.count
             return infos
         return self.merge(exchange.total, self.entries(exchange, is_reset), infos)

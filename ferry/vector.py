@@ -99,8 +99,12 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             PeerGoneError: A backend is gone; `reset` connects again.
             FerryTimeoutError: No answer in time; `step_wait` goes on waiting.
         """
-        self.step_async(actions)
-        return self.step_wait()
+        if self._sent:
+            self._make_sure_nothing_is_sent("step()")
+        self._sent = self._all  # what a time-out or Ctrl-C leaves owed
+        errors, result = self._agents.step(actions)
+        self._sent = None
+        return result if errors is None else self._result(None, errors, result)
 
     def step_async(self, actions: Any) -> None:
         """Sends an action to every row; `step_wait` gets what follows."""
