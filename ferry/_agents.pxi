@@ -82,9 +82,7 @@ cdef class Column(Array):
             wanted[0] = exchange.total
             value = self.conformed(value, tuple(wanted))
             if self.low is not None:
-                allowed = (value >= self.low[:len(value)]) & (value <= self.high[:len(value)])
-                if not allowed.all():
-                    raise self.wrong("is out of range")
+                self.check_within(value, self.low[:len(value)], self.high[:len(value)])
         else:
             if not (cnp.PyArray_CheckExact(value) and self.fits(<PyObject *>value)):
                 value = self.converted(value)
@@ -550,8 +548,9 @@ cdef class Agents:
     cdef int tell_late(self, Exchange exchange) except -1:
         late = [exchange.members[i] for i in range(exchange.count) if not self.ready[i]]
         rest = f" (and {len(late) - 1} more)" if len(late) > 1 else ""
+        known = (<Agent>self.agents[late[0]]).known()
         raise FerryTimeoutError(
-            f"{(<Agent>self.agents[late[0]]).known()}{rest}; wait again, or reset() starts afresh; a longer timeout, or "
+            f"{known}{rest}; wait again, or reset() starts afresh; a longer timeout, or "
             "FERRY_TIMEOUT=0 for a debugger, gives it more time"
         )
 

@@ -805,7 +805,7 @@ cdef class Env(Handle):
         self.enter()
         try:
             if self.turn is NULL:
-                raise FerryError(f"{self.label} has no turn to look at")
+                raise FerryError(f"{self.label} has no such turn to look at")
             return [self.turn.rows[i] for i in range(self.turn.num_rows)]
         finally:
             self.leave()

@@ -383,17 +383,21 @@ cdef class Array(Leaf):
         return info.min <= int(array.min()) and int(array.max()) <= info.max
 
     cdef int check_range(self, cnp.ndarray array) except -1:
+        return self.check_within(array, self.low, self.high)
+
+    cdef int check_within(self, cnp.ndarray array, cnp.ndarray low, cnp.ndarray high) except -1:
+        """Raises unless low <= array <= high, all contiguous and of one shape."""
         if self.typenum == cnp.NPY_INT64:
-            if inside[int64_t](array, self.low, self.high):
+            if inside[int64_t](array, low, high):
                 return 0
         elif self.typenum == cnp.NPY_INT8:
-            if inside[int8_t](array, self.low, self.high):
+            if inside[int8_t](array, low, high):
                 return 0
-        allowed = (array >= self.low) & (array <= self.high)
+        allowed = (array >= low) & (array <= high)
         if not allowed.all():
             place = tuple(map(int, np.argwhere(~allowed)[0]))
             where = f" at index {place if len(place) > 1 else place[0]}" if place else ""
-            raise self.wrong(f"is {array[place]}{where}; {self.low[place]} to {self.high[place]} are allowed")
+            raise self.wrong(f"is {array[place]}{where}; {low[place]} to {high[place]} are allowed")
         return 0
 
 

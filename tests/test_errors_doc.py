@@ -21,6 +21,7 @@ MAP, CATALOGUE = re.split(r"(?m)^## (?=Building)", DOCUMENT)
 LEFT_OUT = {
     "the connection ended": "the receiver tells its callers, who say who is gone",
     f"the {GAP} (pid {GAP}): {GAP}": "puts a name before texts that have rows",
+    f" (row {GAP})": "stands after texts that have rows",
     f"{GAP} has not been connected yet": "adapters describe what they have connected to",
     f"{GAP} has no turn to answer": "backends answer the turns that they were given",
     "not a frame": "a visit says no more than that somebody listens",
@@ -35,7 +36,8 @@ LEFT_OUT = {
 def entries() -> list[str]:
     """The texts in the first cells of the catalogue's rows, with "..." and <words> for what is filled in."""
     cells: list[str] = re.findall(r"(?m)^\| (?!it says)(.+?) \| .* \|$", CATALOGUE)
-    return [text for cell in cells for _, text in re.findall(r"(`+)(.+?)\1(?!`)", cell)]
+    texts = [text for cell in cells for _, text in re.findall(r"(`+)(.+?)\1(?!`)", cell)]
+    return [text[1:-1] if text[0] == text[-1] == " " else text for text in texts]  # as Markdown has it
 
 
 def covers(entry: str, text: str) -> bool:
