@@ -345,6 +345,15 @@ static void ferry__env_save_finals(ferry_env *env, const ferry_turn *turn) {
     }
 }
 
+/* What a program writes of reward and flags when it resets rows is of no account. */
+static void ferry__env_spare_columns(ferry_env *env, ferry_turn *turn) {
+    size_t n = env->rows.num_rows;
+    memset(env->spare.reward, 0, n * sizeof *env->spare.reward);
+    memset(env->spare.terminated, 0, n);
+    memset(env->spare.truncated, 0, n);
+    ferry__env_show_columns(env, turn, &env->spare);
+}
+
 /* Makes the turn the one RESET that follows the STEP: its rows have neither seed nor options, and no infos yet. */
 static void ferry__env_begin_reset(ferry_env *env, ferry_turn *turn) {
     const ferry__row_list *reset = &env->rows.reset;
@@ -352,14 +361,13 @@ static void ferry__env_begin_reset(ferry_env *env, ferry_turn *turn) {
     for (k = 0; k < reset->count; k++) {
         uint32_t row = reset->rows[k];
         turn->seed[row] = -1;
-        env->spare.reward[row] = 0, env->spare.terminated[row] = env->spare.truncated[row] = 0;
         if (env->rows.autoreset == FERRY_AUTORESET_NEXT_STEP)
             env->columns.reward[row] = 0, env->columns.terminated[row] = env->columns.truncated[row] = 0;
         for (i = 0; i < turn->num_fields; i++)
             if (turn->present[i] != NULL) turn->present[i][row] = 0;
     }
     ferry__rows_begin_episodes(&env->rows);
-    ferry__env_show_columns(env, turn, &env->spare);
+    ferry__env_spare_columns(env, turn);
     turn->kind = FERRY_RESET, turn->rows = reset->rows, turn->num_rows = reset->count;
     turn->blob.format = FERRY_NONE, turn->blob.data = NULL, turn->blob.size_bytes = 0;
 }
@@ -476,6 +484,7 @@ static int ferry__env_take_rows(ferry_env *env, ferry_turn *turn, uint32_t count
         ferry__copy_in(env->message + group->seed_offset, (const char *)env->in + group->seed_offset, rows->num_rows * sizeof(int64_t));
         ferry__rows_begin_episodes(rows);
         env->episode = rows->episode[0];
+        if (!env->steady) ferry__env_spare_columns(env, turn);
         turn->rows = rows->reset.rows, turn->num_rows = rows->reset.count;
     }
     env->holding = FERRY__HOLDING_TURN;

@@ -33,7 +33,7 @@ from ferry.errors import (
     PeerGoneError,
     ProtocolError,
 )
-from ferry.launch import AttachedEnv, LaunchedEnv, launch
+from ferry.launch import AttachedEnv, LaunchedEnv, LaunchedVectorEnv, launch
 from ferry.serverbackend import ServerBackend
 from ferry.serverenv import ServerEnv
 
@@ -48,6 +48,7 @@ __all__ = [
     "FerryError",
     "FerryTimeoutError",
     "LaunchedEnv",
+    "LaunchedVectorEnv",
     "LayoutMismatchError",
     "PeerGoneError",
     "ProtocolError",

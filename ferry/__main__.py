@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a class of gymnasium.wrappers, or module:callable, with its arguments; the first is the innermost: "
         "--wrap 'TimeLimit={\"max_episode_steps\": 100}' --wrap FlattenObservation",
     )
+    serve.add_argument(
+        "--num-envs", type=int, default=1, metavar="N", help="make so many, stepped together: for ferry.ClientVectorEnv"
+    )
     serve.add_argument("--verbose", action="store_true", help="tell of agents that come and go")
     serve.set_defaults(run=_serve)
 
@@ -136,7 +139,7 @@ def _serve(options: argparse.Namespace) -> None:
         return env
 
     creator = made if takes_render_mode(options.env_id) else (lambda: made())
-    with ferry.ServerBackend(creator, address) as backend:
+    with ferry.ServerBackend(creator, address, num_envs=options.num_envs) as backend:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()

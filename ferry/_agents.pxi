@@ -285,9 +285,11 @@ cdef class Agents:
             else:
                 self.truncated = array
 
-    def forget(self, number):
-        """Channel number has lost its environment: nothing of it is to be looked at any more."""
-        self.last[<uint32_t>number] = NULL
+    def replace(self, number, Agent agent):
+        """Channel number has another agent, connected to an environment like the one before, or about to be."""
+        cdef uint32_t member = number
+        self.last[member] = NULL
+        self.agents[member] = agent
 
     cdef Exchange among(self, object members):
         """The exchange with the channels of these numbers, None for all."""
@@ -322,40 +324,46 @@ cdef class Agents:
             (<Agent>self.agents[exchange.members[i]]).leave()
         return 0
 
-    def step(self, action):
-        """`send` and `receive` for all channels."""
+    def step(self, action, fresh=None):
+        """`send` and `receive` for all channels.
+
+        Args:
+            action: Of the batched action space.
+            fresh: By number of the channel, seeds: what has taken the place of a lost environment, and is reset instead.
+        """
         cdef Exchange exchange = self.whole
         self.enter(exchange)
         try:
-            self.send_steps(exchange, action)
+            self.send_steps(exchange, action, fresh)
             return self.receive_from(exchange, (<Agent>self.agents[0]).timeout_ns)
         finally:
             self.leave(exchange)
 
     # ---- Sending ----
 
-    def send(self, action, members=None):
+    def send(self, action, members=None, fresh=None):
         """Sends an action to all rows of some channels, of all for None; `receive` gets the answers.
 
         Args:
             action: Of the batched action space, of as many rows.
             members: Numbers of channels, in the order of the rows.
+            fresh: As of `step`.
         """
         cdef Exchange exchange = self.among(members)
         self.enter(exchange)
         try:
-            self.send_steps(exchange, action)
+            self.send_steps(exchange, action, fresh)
         finally:
             self.leave(exchange)
 
-    cdef int send_steps(self, Exchange exchange, object action) except -1:
+    cdef int send_steps(self, Exchange exchange, object action, dict fresh) except -1:
         cdef ferry_turn *turn
         cdef Agent agent
-        cdef uint32_t i
+        cdef uint32_t i, row
         cdef bint spoke = False
         for i in range(exchange.count):
             agent = self.agents[exchange.members[i]]
-            if agent.needs_reset:
+            if agent.needs_reset and (fresh is None or exchange.members[i] not in fresh):
                 raise ResetNeeded(agent.reset_text())
             exchange.turns[i] = agent.turn()
         if self.disabled:
@@ -367,6 +375,13 @@ cdef class Agents:
         for i in range(exchange.count):
             agent = self.agents[exchange.members[i]]
             turn = <ferry_turn *>exchange.turns[i]
+            if fresh is not None and exchange.members[i] in fresh:
+                for row, seed in enumerate(fresh[exchange.members[i]]):
+                    turn.seed[row] = -1 if seed is None else seed
+                turn.kind = FERRY_RESET
+                agent.send(FERRY_RESET)
+                memset(self.over_at + self.first[exchange.members[i]], 0, exchange.rows[i])
+                continue
             if spoke and exchange.outgoing[i]:
                 agent.extra.outgoing = exchange.outgoing[i]
                 values = agent.values()
@@ -503,11 +518,12 @@ cdef class Agents:
                     agent.tell()
         return rc
 
-    def receive(self, members=None, timeout=None):
+    def receive(self, members=None, timeout=None, is_reset=False):
         """Waits for the answers of some channels, of all for None.
 
         Args:
             members: Numbers of channels, in the order of the rows.
+            is_reset: Whether they follow `send_resets`.
             timeout: Seconds, None for the time that answers may take.
 
         Returns:
@@ -524,11 +540,11 @@ cdef class Agents:
         agent = self.agents[exchange.members[0]]
         self.enter(exchange)
         try:
-            return self.receive_from(exchange, agent.timeout_ns if timeout is None else nanoseconds(timeout))
+            return self.receive_from(exchange, agent.timeout_ns if timeout is None else nanoseconds(timeout), is_reset)
         finally:
             self.leave(exchange)
 
-    cdef tuple receive_from(self, Exchange exchange, int64_t timeout_ns):
+    cdef tuple receive_from(self, Exchange exchange, int64_t timeout_ns, bint is_reset=False):
         cdef Agent agent
         cdef uint32_t i
         cdef dict errors = None
@@ -543,7 +559,36 @@ cdef class Agents:
                 errors[exchange.members[i]] = error
         if errors is not None:
             return errors, None
-        return None, self.result(exchange)
+        return None, self.result(exchange, None, is_reset)
+
+    def observe(self):
+        """The observation of all rows, as they are."""
+        cdef uint32_t i
+        self.enter(self.whole)
+        try:
+            self.whole.incoming = [{}] * self.count
+            for i in range(self.count):
+                self.whole.turns[i] = self.last[i]
+            return self.observation.gather(self.whole)
+        finally:
+            self.leave(self.whole)
+
+    def result_of_resets(self, members):
+        """What `receive` would give after `send_resets`, once more."""
+        cdef Exchange exchange = self.among(members)
+        cdef uint32_t i
+        for i in range(exchange.count):
+            exchange.turns[i] = self.last[exchange.members[i]]
+        return self.result(exchange, None, True)
+
+    def result_despite(self, members, lost):
+        """The result of a step, after `receive` has told of lost environments: their rows end truncated.
+
+        Args:
+            members: As of `receive`.
+            lost: By number of the channel, the info of all its rows.
+        """
+        return self.result(self.among(members), lost)
 
     cdef int tell_late(self, Exchange exchange) except -1:
         late = [exchange.members[i] for i in range(exchange.count) if not self.ready[i]]
@@ -573,11 +618,13 @@ cdef class Agents:
                 self.over_at[first + row] = answer.terminated[row] != 0 or answer.truncated[row] != 0
         return 0
 
+    cdef bint is_lost(self, Exchange exchange, uint32_t i, dict lost) except -1:
+        return lost is not None and exchange.members[i] in lost
+
     # ---- Results ----
 
-    cdef object result(self, Exchange exchange):
-        cdef bint is_reset = exchange.turns[0].kind == FERRY_RESET
-        cdef object infos = self.infos(exchange, is_reset)
+    cdef object result(self, Exchange exchange, dict lost, bint is_reset=False):
+        cdef object infos
         cdef object reward, terminated, truncated
         cdef double *to
         cdef cnp.npy_bool *ends
@@ -585,6 +632,11 @@ cdef class Agents:
         cdef const ferry_turn *answer
         cdef uint32_t i, row
         cdef Exchange seen = exchange
+        if lost is not None:
+            for i in range(exchange.count):
+                if self.is_lost(exchange, i, lost):
+                    exchange.turns[i] = self.last[exchange.members[i]]
+        infos = self.infos(exchange, is_reset, lost)
         if is_reset:
             # Of the rows that were not reset too, as they were.
             seen = self.whole
@@ -607,21 +659,29 @@ cdef class Agents:
         cuts = <cnp.npy_bool *>cnp.PyArray_DATA(truncated)
         for i in range(exchange.count):
             answer = exchange.turns[i]
-            memcpy(to, answer.reward, exchange.rows[i] * sizeof(double))
-            for row in range(exchange.rows[i]):
-                ends[row], cuts[row] = answer.terminated[row] != 0, answer.truncated[row] != 0
+            if self.is_lost(exchange, i, lost):
+                memset(to, 0, exchange.rows[i] * sizeof(double))
+                memset(ends, 0, exchange.rows[i])
+                memset(cuts, 1, exchange.rows[i])
+                memset(self.over_at + self.first[exchange.members[i]], 1, exchange.rows[i])
+            else:
+                memcpy(to, answer.reward, exchange.rows[i] * sizeof(double))
+                for row in range(exchange.rows[i]):
+                    ends[row], cuts[row] = answer.terminated[row] != 0, answer.truncated[row] != 0
             to += exchange.rows[i]
             ends += exchange.rows[i]
             cuts += exchange.rows[i]
         return self.observation.gather(exchange), reward, terminated, truncated, infos
 
-    cdef object infos(self, Exchange exchange, bint is_reset):
+    cdef object infos(self, Exchange exchange, bint is_reset, dict lost):
         """The infos of all rows; also takes values for the observation out of the blobs."""
         cdef const ferry_turn *answer
         cdef uint32_t i, row
         cdef bint more = False
         cdef dict infos = {}
         exchange.incoming = None
+        if lost is not None:
+            return self.merge(exchange.total, self.entries(exchange, is_reset, lost), infos)
         for i in range(exchange.count):
             answer = exchange.turns[i]
             if answer.blob.format != FERRY_NONE or answer.step_blob.format != FERRY_NONE:
@@ -638,7 +698,7 @@ cdef class Agents:
             if self.wants_incoming:
                 exchange.incoming = [{}] * exchange.count
             return infos
-        return self.merge(exchange.total, self.entries(exchange, is_reset), infos)
+        return self.merge(exchange.total, self.entries(exchange, is_reset, None), infos)
 
     cdef int add_typed(self, dict infos, Exchange exchange, key, uint32_t index, Column column) except -1:
         """Adds a typed info: an array, and a mask of the rows that have it."""
@@ -658,21 +718,28 @@ cdef class Agents:
             infos[key], infos["_" + key] = array, mask
         return 0
 
-    cdef list entries(self, Exchange exchange, bint is_reset):
+    cdef list entries(self, Exchange exchange, bint is_reset, dict lost):
         """What there is to tell of single rows, in ascending order."""
         cdef const ferry_turn *answer
         cdef Agent agent
         cdef uint32_t i, row, at = 0
         cdef list told = []
-        cdef bint ended, any_ended
+        cdef bint ended
         cdef bint with_finals = self.same_step and not is_reset
         exchange.incoming = []
         for i in range(exchange.count):
             agent = self.agents[exchange.members[i]]
             answer = exchange.turns[i]
-            any_ended = False
-            for row in range(exchange.rows[i]):
-                any_ended = any_ended or answer.terminated[row] != 0 or answer.truncated[row] != 0
+            if self.is_lost(exchange, i, lost):
+                info = lost[exchange.members[i]]
+                for row in range(exchange.rows[i]):
+                    if self.same_step and answer is not NULL:
+                        told.append((at + row, info, self.row_of(agent, answer, row, False, {}), info))
+                    else:
+                        told.append((at + row, info))
+                exchange.incoming.append({})
+                at += exchange.rows[i]
+                continue
             infos, values = self.infos_of(agent, &answer.blob, exchange.rows[i])
             step_infos, step_values = self.infos_of(agent, &answer.step_blob, exchange.rows[i])
             exchange.incoming.append({**step_values, **values})
@@ -680,7 +747,7 @@ cdef class Agents:
                 ended = with_finals and (answer.terminated[row] != 0 or answer.truncated[row] != 0)
                 if ended:
                     final_info = {**self.typed_finals(agent, answer, row), **step_infos.get(row, {})}
-                    observation = self.final_observation(agent, answer, row, step_values)
+                    observation = self.row_of(agent, answer, row, True, step_values)
                     told.append((at + row, infos.get(row, {}), observation, final_info))
                     continue
                 info = infos.get(row) if row in infos else step_infos.get(row)
@@ -689,9 +756,10 @@ cdef class Agents:
             at += exchange.rows[i]
         return told
 
-    cdef object final_observation(self, Agent agent, const ferry_turn *answer, uint32_t row, dict values):
+    cdef object row_of(self, Agent agent, const ferry_turn *answer, uint32_t row, bint final, dict values):
+        """A row's observation, or the one at the end of its episode."""
         cdef Extra extra = agent.extra
-        extra.final, extra.row, extra.incoming = True, row, values
+        extra.final, extra.row, extra.incoming = final, row, values
         try:
             return agent.single.read(answer)
         finally:

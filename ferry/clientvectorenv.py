@@ -26,8 +26,9 @@ class ClientVectorEnv(VectorAdapter):
 
     Args:
         addresses: Where to meet; one address, or one for each backend. None: FERRY_ADDRESS in the process environment.
-        autoreset_mode: What becomes of a row whose episode has ended. "next_step": the next step resets it; "same_step":
-            the step that ends it resets it too, and `infos["final_obs"]` has its end; "disabled": the caller does.
+        autoreset_mode: What becomes of a row whose episode has ended. "next_step": the next step resets it;
+            "same_step": the step that ends it resets it, and `infos["final_obs"]` has its end; "disabled": the caller
+            does.
         num_envs: How many rows the backends have; None: what they say.
         timeout: As ClientEnv.
         copy: As ClientEnv. Views are for one backend; several are gathered into one array in any case.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import json
 import os
 import re
@@ -15,13 +16,15 @@ from typing import Any, Literal, NoReturn, TypeAlias, overload
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from ferry import worker
 from ferry.adapter import Adapter
-from ferry.engine import Engine
-from ferry.errors import FerryTimeoutError, PeerGoneError, ProtocolError
+from ferry.engine import Engine, end_all
+from ferry.errors import FerryTimeoutError, LayoutMismatchError, PeerGoneError, ProtocolError
+from ferry.vector import VectorAdapter
 
-__all__ = ["AttachedEnv", "LaunchedEnv", "launch"]
+__all__ = ["AttachedEnv", "LaunchedEnv", "LaunchedVectorEnv", "launch"]
 
 OnCrash: TypeAlias = Literal["raise", "truncate", "restart"]
 Command: TypeAlias = str | Sequence[str | os.PathLike[str]] | Callable[..., gymnasium.Env[Any, Any]]
@@ -36,6 +39,12 @@ _BACK_OFF = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0)
 
 
 @overload
+def launch(
+    command: Command, *, num_engines: int, envs_per_engine: int | None = None, **options: Any
+) -> LaunchedVectorEnv: ...
+@overload
+def launch(command: Command, *, envs_per_engine: int, **options: Any) -> LaunchedVectorEnv: ...
+@overload
 def launch(command: Command, **options: Any) -> LaunchedEnv: ...
 @overload
 def launch(*, address: str, **options: Any) -> AttachedEnv: ...
@@ -45,6 +54,9 @@ def launch(
     command: Command | None = None,
     *,
     address: str | None = None,
+    num_engines: int | None = None,
+    envs_per_engine: int | None = None,
+    autoreset_mode: str | AutoresetMode = "next_step",
     on_crash: OnCrash = "raise",
     max_restarts: int = 30,
     start_timeout: float | None = None,
@@ -57,10 +69,14 @@ def launch(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     **make_kwargs: Any,
-) -> LaunchedEnv | AttachedEnv:
+) -> LaunchedEnv | AttachedEnv | LaunchedVectorEnv:
     """Starts an environment in a process of its own and connects to it, or attaches to one that runs already.
 
-    The process finds its end of the channel in FERRY_ADDRESS, and wherever "{address}" stands in its arguments. It dies
+    With `num_engines` or `envs_per_engine` it starts so many processes and returns a gymnasium.vector.VectorEnv of all
+    their environments.
+
+    The process finds its end of the channel in FERRY_ADDRESS, and wherever "{address}" stands in its arguments, its
+    number among several wherever "{index}" stands, and `envs_per_engine` wherever "{num_envs}" stands. It dies
     with this process, also when this one is killed, and is not reached by this terminal's Ctrl-C.
 
     A function is pickled by cloudpickle and handed to a process of the same interpreter that imports from the same
@@ -72,12 +88,16 @@ def launch(
             process, an id of Gymnasium's registry, "module:callable", or a function that makes a gymnasium.Env there.
             None: nothing is started.
         address: Without a command: where an environment serves that somebody else starts, such as a game in its editor.
+        num_engines: How many processes; as many as there are processors are starting at a time.
+        envs_per_engine: How many rows each has. A program is told by "{num_envs}" in its command.
+        autoreset_mode: Of several environments: as in `ClientVectorEnv`.
         on_crash: What a step does when the environment's process is gone. "raise": PeerGoneError. "truncate": the
             episode ends truncated, with the last observation, reward 0 and the reason in `info["ferry"]`; the next
-            `reset` raises. "restart": the same, and the next `reset` meets a new process; at an address it waits.
+            `reset` raises. "restart": the same, and the next `reset` meets a new process; at an address it waits. Of
+            several, the rows of the one that is gone end so, and autoreset resets them in its successor.
         max_restarts: More of them within a minute are an error.
         start_timeout: Seconds that the process may take until it has connected; None: as `timeout`.
-        log_dir: Where a file receives what the process prints. None: it appears on this process's standard error.
+        log_dir: Where each process has a file for what it prints. None: it appears on this process's standard error.
         timeout: As in `ClientEnv`.
         copy: As in `ClientEnv`.
         check_actions: As in `ClientEnv`.
@@ -116,29 +136,45 @@ def launch(
         return AttachedEnv(address, **common)
     if address is not None:
         raise TypeError("launch takes a command or an address, not both; what it starts needs no address")
-    given = None
     if isinstance(command, gymnasium.Env):
         raise TypeError(
             f"launch makes the environment in another process, and {command} is made already; pass a function that "
             "makes it, such as lambda: gymnasium.make('CartPole-v1')"
         )
+    arguments, given = _arguments(command, make_kwargs, envs_per_engine or 1)
+
+    def engine(index: int) -> Engine:
+        return Engine(arguments, index=index, cwd=cwd, env=env, log_dir=log_dir, given=given)
+
+    if num_engines is None and envs_per_engine is None:
+        return LaunchedEnv(lambda: engine(0), **common)
+    if (num_engines is not None and num_engines < 1) or (envs_per_engine is not None and envs_per_engine < 1):
+        raise ValueError(f"num_engines is {num_engines}, envs_per_engine {envs_per_engine}; both are 1 or more")
+    engines = [functools.partial(engine, index) for index in range(num_engines or 1)]
+    return LaunchedVectorEnv(engines, envs_per_engine=envs_per_engine, autoreset_mode=autoreset_mode, options=common)
+
+
+def _arguments(command: Command, make_kwargs: dict[str, Any], num_envs: int) -> tuple[list[str], bytes | None]:
+    """The command line of an engine, and what is to be given to it."""
     if callable(command):
-        arguments, given = worker.command(command, make_kwargs)
-    elif isinstance(command, str) and (_ENV_ID.fullmatch(command) or command in gymnasium.registry):
+        return worker.command(command, make_kwargs, num_envs)
+    if isinstance(command, str) and (_ENV_ID.fullmatch(command) or command in gymnasium.registry):
         arguments = [sys.executable, "-m", "ferry", "serve", command]
+        if num_envs > 1:
+            arguments += ["--num-envs", str(num_envs)]
         if make_kwargs:
             arguments += ["--kwargs", json.dumps(make_kwargs)]
-    else:
-        if make_kwargs:
-            names = ", ".join(make_kwargs)
-            raise TypeError(
-                f"{names}: only an environment's id or function takes arguments by name, not the program {command!r}; "
-                "write them into its command line"
-            )
-        arguments = shlex.split(command) if isinstance(command, str) else [os.fspath(part) for part in command]
+        return arguments, None
+    if make_kwargs:
+        names = ", ".join(make_kwargs)
+        raise TypeError(
+            f"{names}: only an environment's id or function takes arguments by name, not the program {command!r}; "
+            "write them into its command line"
+        )
+    arguments = shlex.split(command) if isinstance(command, str) else [os.fspath(part) for part in command]
     if not arguments:
         raise ValueError("there is no program to launch: the command is empty")
-    return LaunchedEnv(arguments, cwd=cwd, env=env, log_dir=log_dir, given=given, **common)
+    return [part.replace("{num_envs}", str(num_envs)) for part in arguments], None
 
 
 class Supervised(Adapter):
@@ -288,20 +324,9 @@ class LaunchedEnv(Supervised):
         process: The process; another one after a restart.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        cwd: str | os.PathLike[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        log_dir: str | os.PathLike[str] | None = None,
-        given: bytes | None = None,
-        **options: Any,
-    ) -> None:
-        self._make_engine: Callable[[], Engine] = lambda: Engine(
-            arguments, cwd=cwd, env=env, log_dir=log_dir, given=given
-        )
-        self._engine = self._make_engine()
+    def __init__(self, make_engine: Callable[[], Engine], *, _engine: Engine | None = None, **options: Any) -> None:
+        self._make_engine = make_engine
+        self._engine = make_engine() if _engine is None else _engine
         with self._ended_on_failure():
             super().__init__(f"fd:{self._engine.ours.fileno()}", **options)
 
@@ -372,6 +397,153 @@ class LaunchedEnv(Supervised):
         if greeted:
             raise PeerGoneError(f"{fate} in the middle of the handshake{self._engine.last_words()}")
         raise PeerGoneError(f"{fate} before it spoke Ferry{self._engine.last_words()}")
+
+
+class LaunchedVectorEnv(VectorAdapter):
+    """A gymnasium.vector.VectorEnv whose environments run in processes that this object started. Made by `launch`.
+
+    Rows are numbered through: those of the first process, then those of the second. What becomes of rows whose process
+    is gone, `launch` says under `on_crash`.
+    """
+
+    _channels: list[LaunchedEnv]
+
+    def __init__(
+        self,
+        engines: Sequence[Callable[[], Engine]],
+        *,
+        envs_per_engine: int | None,
+        autoreset_mode: str | AutoresetMode,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._on_crash: OnCrash = options["on_crash"]
+
+        def make(of: Mapping[str, Any]) -> list[LaunchedEnv]:
+            return _launched(engines, envs_per_engine, {**options, "_of": of})
+
+        super().__init__(make, autoreset_mode=autoreset_mode)
+
+    @property
+    def processes(self) -> list[Any]:
+        """The processes, each a `subprocess.Popen`; another after a restart."""
+        return [channel.process for channel in self._channels]
+
+    def _mended(self, members: Sequence[int] | None, errors: Mapping[int, Exception]) -> Any:
+        gone = {member: error for member, error in errors.items() if isinstance(error, PeerGoneError)}
+        texts = {member: self._channels[member]._explained(error) for member, error in gone.items()}
+        if self._resetting and self._on_crash == "restart" and len(gone) == len(errors):
+            for member, text in texts.items():
+                self._channels[member]._lose(text)
+            self._reset_lost(*self._asked)
+            return self._agents.result_of_resets(members)
+        if len(gone) < len(errors) or self._on_crash == "raise" or self._resetting:
+            for member, error in gone.items():
+                error.args = (texts[member], *error.args[1:])
+            return super()._mended(members, errors)
+        told = {
+            member: {"ferry": {"crash": text, "restarts": self._channels[member]._restarts}}
+            for member, text in texts.items()
+        }
+        result = self._agents.result_despite(members, told)
+        result = (_copied(result[0]), *result[1:])
+        for member, text in texts.items():
+            self._channels[member]._lose(text)
+        if self._mode is AutoresetMode.SAME_STEP and members is None:
+            self._reset_lost(None, None)
+            result = (self._agents.observe(), *result[1:])
+        return result
+
+    def _replaced(self) -> dict[int, list[int | None]] | None:
+        return self._next_seeds() if self._mode is AutoresetMode.NEXT_STEP else None
+
+    def _next_seeds(self) -> dict[int, list[int | None]]:
+        """Meets the environments that take the place of lost ones; the seeds of their rows."""
+        fresh: dict[int, list[int | None]] = {}
+        for member in list(self._lost):
+            self._meet(member)
+            first = self._channels[member]._fresh_seed()
+            rows = range(self._channels[member]._num_rows)
+            fresh[member] = [None if first is None else first + row for row in rows]
+        return fresh
+
+    def _reset_lost(self, asked: Sequence[int | None] | None, options: tuple[int, bytes] | None) -> None:
+        """Begins episodes in the environments that take the place of lost ones, with seeds asked for or fresh ones."""
+        while self._lost:
+            fresh = self._next_seeds()
+            mask = np.zeros(self.num_envs, bool)
+            seeds: list[int | None] = [None] * self.num_envs
+            for member, own in fresh.items():
+                rows = slice(self._first[member], self._first[member + 1])
+                mask[rows], seeds[rows] = True, own if asked is None else asked[rows]
+            errors, _ = self._agents.receive(self._agents.send_resets(seeds, options, mask), is_reset=True)
+            for member, error in (errors or {}).items():
+                if not isinstance(error, PeerGoneError):
+                    raise self._named(member, error)
+                self._lost[member] = self._channels[member]._explained(error)
+                self._channels[member]._lose(self._lost[member])
+
+    def _meet_again(self, seeds: Sequence[int | None]) -> None:
+        for member, channel in enumerate(self._channels):
+            if seeds[self._first[member]] is not None:
+                channel._seed = seeds[self._first[member]]
+            if member in self._lost or not channel._agent.connected:
+                self._meet(member)
+
+    def _meet(self, member: int) -> None:
+        """Meets the environment that takes the place of a lost one."""
+        channel = self._channels[member]
+        while True:
+            if channel._lost is not None:
+                channel._meet_next()
+            try:
+                channel._make_sure_it_is_connected()
+            except PeerGoneError as error:
+                if self._on_crash != "restart":
+                    raise
+                channel._lose(channel._explained(error))
+                continue
+            break
+        self._agents.replace(member, channel._agent)
+        self._lost.pop(member, None)
+
+    @staticmethod
+    def _close_channels(channels: Sequence[Adapter]) -> None:
+        launched = [channel for channel in channels if isinstance(channel, LaunchedEnv)]
+        _end_together(launched)
+
+
+def _launched(
+    engines: Sequence[Callable[[], Engine]], rows: int | None, options: Mapping[str, Any]
+) -> list[LaunchedEnv]:
+    """Starts engines, as many at a time as there are processors, and connects to all."""
+    ahead = os.cpu_count() or 1
+    started: list[Engine] = []
+    channels: list[LaunchedEnv] = []
+    try:
+        for number, engine in enumerate(engines):
+            while len(started) < min(number + ahead, len(engines)):
+                started.append(engines[len(started)]())
+            channels.append(LaunchedEnv(engine, _engine=started[number], **options))
+            if rows is not None and channels[-1]._num_rows != rows:
+                raise LayoutMismatchError(
+                    f"envs_per_engine is {rows}, and {started[number].command!r} has {channels[-1]._num_rows} rows; "
+                    "'{num_envs}' in its command tells it how many"
+                )
+    except BaseException:
+        for channel in channels:
+            channel._agent.close()
+        end_all(started)
+        raise
+    return channels
+
+
+def _end_together(channels: Sequence[LaunchedEnv]) -> None:
+    """Says goodbye to all, then waits for all."""
+    for channel in channels:
+        channel._agent.close()
+    end_all([channel._engine for channel in channels])
+    for channel in channels:
+        channel.close()
 
 
 def _copied(observation: Any) -> Any:

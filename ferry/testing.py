@@ -85,7 +85,8 @@ class Subject:
         if self.attach:
             assert isinstance(self.what, str)
             return ferry.ClientEnv(self.what, timeout=self.timeout, **options)
-        return ferry.launch(self.what, timeout=self.timeout, **options)
+        env: ferry.LaunchedEnv = ferry.launch(self.what, timeout=self.timeout, **options)
+        return env
 
     def pid(self, env: Env) -> int:
         """The process that holds the environment."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ferry import _core, blobs, spaces
 from ferry.adapter import Adapter, public
-from ferry.errors import BackendError, FerryError, FerryTimeoutError, LayoutMismatchError
+from ferry.errors import BackendError, FerryError, FerryTimeoutError, LayoutMismatchError, PeerGoneError
 
 __all__ = ["VectorAdapter", "autoreset_of"]
 
@@ -50,8 +50,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
     ) -> None:
         self._mode = autoreset_of(autoreset_mode)
         self._bell = _core.Bell()
-        self._channels = list(make({"autoreset": _MODES[self._mode], "bell": self._bell}))
-        self._farewell = weakref.finalize(self, _close_all, self._channels)
+        self._channels: Sequence[Adapter] = list(make({"autoreset": _MODES[self._mode], "bell": self._bell}))
+        self._farewell = weakref.finalize(self, self._close_channels, self._channels)
         try:
             self._prepare()
             if num_envs is not None and num_envs not in (
@@ -82,7 +82,10 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         self.spec = first.remote_spec
         self._options_format = first._options_format
         self._agents = _core.Agents([channel._agent for channel in self._channels], rows, self._bell, _merged)
+        self._resetting = False  # what was sent are resets
+        self._asked: tuple[list[int | None], tuple[int, bytes] | None] = ([], None)  # their seeds and options
         self._sent: list[int] | None = None  # numbers of the channels whose answers step_wait, reset_wait or recv get
+        self._lost: dict[int, str] = {}  # by number of the channel: those whose environment is gone, and how it went
         self._heard = 0  # after whom recv listens next
 
     # ---- Stepping all rows ----
@@ -101,16 +104,17 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         """
         if self._sent:
             self._make_sure_nothing_is_sent("step()")
-        self._sent = self._all  # what a time-out or Ctrl-C leaves owed
-        errors, result = self._agents.step(actions)
+        fresh = self._replaced() if self._lost else None
+        self._sent, self._resetting = self._all, False  # what a time-out or Ctrl-C leaves owed
+        errors, result = self._agents.step(actions, fresh)
         self._sent = None
-        return result if errors is None else self._result(None, errors, result)
+        return self._result(None, errors, result) if errors else result  # type: ignore[no-any-return]
 
     def step_async(self, actions: Any) -> None:
         """Sends an action to every row; `step_wait` gets what follows."""
         self._make_sure_nothing_is_sent("step_async()")
-        self._agents.send(actions)
-        self._sent = self._all
+        self._agents.send(actions, fresh=self._replaced() if self._lost else None)
+        self._sent, self._resetting = self._all, False
 
     def step_wait(
         self, timeout: float | None = None
@@ -147,10 +151,11 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             options = dict(options)
             mask = self._mask(options.pop("reset_mask"))
         self._np_random_from(seed)
-        for channel in self._channels:
-            channel._make_sure_it_is_connected()
+        self._meet_again(seeds)
         blob = None if options is None else (self._options_format, blobs.encode(options, self._options_format))
+        self._asked = (seeds, blob)
         members = self._agents.send_resets(seeds, blob, mask)
+        self._resetting = True
         self._sent = self._all if len(members) == len(self._channels) else members
 
     def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
@@ -172,8 +177,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         again = sorted(under_way.intersection(members))
         if again:
             raise FerryError(f"the backends {again} have not been heard since the last send(); call recv() first")
-        self._agents.send(actions, members)
-        self._sent = [*(self._sent or ()), *members]
+        self._agents.send(actions, members, self._replaced() if self._lost else None)
+        self._sent, self._resetting = [*(self._sent or ()), *members], False
 
     def recv(
         self, batch_size: int | None = None, timeout: float | None = None
@@ -251,19 +256,32 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             raise FerryError(f"there is nothing to wait for; call {after} first")
         members = None if self._sent is self._all else self._sent
         # A time-out leaves what was sent as it is.
-        errors, result = self._agents.receive(members, timeout)
+        errors, result = self._agents.receive(members, timeout, self._resetting)
         self._sent = None
         return self._result(members, errors, result)
 
     def _result(self, members: Sequence[int] | None, errors: Mapping[int, Exception] | None, result: Any) -> Any:
         if not errors:
             return result
+        for member, error in errors.items():
+            if isinstance(error, PeerGoneError):
+                self._lost[member] = str(error)
         return self._mended(members, errors)
 
     def _mended(self, members: Sequence[int] | None, errors: Mapping[int, Exception]) -> Any:
-        """Raises the first error, with the row in its text."""
+        """What a step returns in spite of errors, if anything; here the first is raised, with the row in its text."""
         member, error = next(iter(errors.items()))
         raise self._named(member, error)
+
+    def _replaced(self) -> dict[int, list[int | None]] | None:
+        """Seeds for the channels that have met another environment since a loss; None: there are none."""
+        return None
+
+    def _meet_again(self, seeds: Sequence[int | None]) -> None:
+        """Makes sure, before a reset, that every channel has an environment."""
+        for channel in self._channels:
+            channel._make_sure_it_is_connected()
+        self._lost.clear()
 
     def _named(self, member: int, error: Exception) -> Exception:
         """The error, which says where it was."""
@@ -396,6 +414,11 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         """Says goodbye to every backend; those of a server go on. `close` calls it."""
         self._farewell()
 
+    @staticmethod
+    def _close_channels(channels: Sequence[Adapter]) -> None:
+        for channel in channels:
+            channel.close()
+
     def __iter__(self) -> Iterator[NoReturn]:
         raise TypeError(f"a {type(self).__name__} is not a sequence; its rows live in other processes")
 
@@ -444,8 +467,3 @@ def _merged(num_envs: int, entries: Sequence[_core.Entry], infos: dict[str, Any]
             infos = merger._add_info(infos, {"final_obs": final[0], "final_info": final[1]}, row)
         infos = merger._add_info(infos, info, row)
     return infos
-
-
-def _close_all(channels: Sequence[Adapter]) -> None:
-    for channel in channels:
-        channel.close()

@@ -1,8 +1,8 @@
 """The process of an environment that a function makes: what `launch` gives to it, and what it does with that.
 
-It is run by its path, ``python .../ferry/worker.py FD NAME``, and not as ``-m ferry.worker``: the list of folders that
-modules are imported from arrives behind FD with the function, and nothing but the standard library is imported before
-it has taken the place of this process's own. So Ferry, too, is found where the launcher has found it.
+It is run by its path, ``python .../ferry/worker.py FD NAME NUM``, and not as ``-m ferry.worker``: the list of folders
+that modules are imported from arrives behind FD with the function, and nothing but the standard library is imported
+before it has taken the place of this process's own. So Ferry, too, is found where the launcher has found it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 __all__ = ["command"]
 
 
-def command(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> tuple[list[str], bytes]:
+def command(make: Callable[..., Any], kwargs: Mapping[str, Any], num_envs: int = 1) -> tuple[list[str], bytes]:
     """The command of a process that serves what a function makes, and the bytes to give to it.
 
     Args:
         make: Makes a gymnasium.Env. Lambdas, closures and what stands in __main__ go over by value, what a module of
             another name holds by this name.
         kwargs: Its arguments.
+        num_envs: How many environments it shall make there, which are stepped together.
 
     Raises:
         TypeError: It cannot be called so, or cannot be pickled.
@@ -42,7 +43,9 @@ def command(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> tuple[list[s
             f"{name} cannot be taken to another process: {error}; let it make within itself what cannot be pickled "
             "(locks, open files, connections, environments)"
         ) from error
-    return [sys.executable, os.path.abspath(__file__), "{given}", name], pickle.dumps(_module_path()) + pickled
+    return [sys.executable, os.path.abspath(__file__), "{given}", name, str(num_envs)], pickle.dumps(
+        _module_path()
+    ) + pickled
 
 
 def _name(make: Callable[..., Any]) -> str:
@@ -100,7 +103,7 @@ def main() -> None:
         import ferry
 
         make = _received(given)
-    ferry.ServerBackend(make).run()
+    ferry.ServerBackend(make, num_envs=int(sys.argv[3])).run()
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ static void play_mode(uint32_t autoreset, uint32_t tick_together, uint32_t max_s
     for (row = 0; row < ROWS; row++) {
         seed[row] = 100 + row, steps[row] = 0, episode[row] = 1;
         check_row(answer, answer->data, row, seed[row], 0, -1);
+        CHECK(answer->reward[row] == 0 && !answer->terminated[row] && !answer->truncated[row]);
     }
     for (t = 0; t < 400; t++) {
         int64_t action = 10 + t % 3;
