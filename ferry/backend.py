@@ -76,7 +76,12 @@ class Backend:
             )
         self._make = _maker(env)
         self.envs: list[gymnasium.Env[Any, Any]] = []
-        self._fill(lambda: _made(env), num_envs)
+        try:
+            while len(self.envs) < num_envs:
+                self.envs.append(_made(env))
+        except BaseException:
+            self._close_envs()
+            raise
         # What the environment was made for; it may change its own word of it.
         self._usual_mode = self._mode = self.env.render_mode
         self._asked_to_draw = False
@@ -108,15 +113,6 @@ class Backend:
     def env(self) -> gymnasium.Env[Any, Any]:
         """The environment; of several, the first."""
         return self.envs[0]
-
-    def _fill(self, create: Callable[[], gymnasium.Env[Any, Any]], num_envs: int) -> None:
-        """Makes the environments; if one fails, those before it are closed."""
-        try:
-            while len(self.envs) < num_envs:
-                self.envs.append(create())
-        except BaseException:
-            self._close_envs()
-            raise
 
     def run(self) -> None:
         """Answers agents until the end: Ctrl-C, SIGTERM, `close` in another thread, or what the class says.
