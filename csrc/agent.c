@@ -81,6 +81,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
     ferry__platform_close(agent->region->memory);
     agent->region->memory = FERRY__NO_OS;
+    agent->spec.desc.index = agent->channel.peer_index;
     agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
     agent->request = agent->turns.turn[0];
     agent->request.seed = agent->seed;
@@ -112,7 +113,7 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
     agent->channel.max_bytes = desc->max_bytes != 0 ? desc->max_bytes : FERRY__DEFAULT_MAX_BYTES;
     agent->channel.handshake.accept = ferry__agent_accept;
     agent->channel.user = agent;
-    if (ferry__channel_open(&agent->channel, FERRY__AGENT, desc->address, why) < 0) {
+    if (ferry__channel_open(&agent->channel, FERRY__AGENT, desc->address, desc->beside != NULL ? &desc->beside->channel : NULL, why) < 0) {
         free(agent);
         return why->code;
     }

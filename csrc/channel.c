@@ -118,6 +118,7 @@ static int ferry__read_refusal(const ferry__channel *channel, ferry_why *why) {
 /* ---- Ending a connection ---- */
 
 static void ferry__enter(ferry__channel *channel, ferry__state state) {
+    if (channel->door != NULL) channel->door->taken += (uint32_t)(state != FERRY__ALONE) - (uint32_t)(channel->state != FERRY__ALONE);
     channel->state = state;
     channel->state_ns = ferry__platform_now_ns();
 }
@@ -212,6 +213,7 @@ static int ferry__on_hello(ferry__channel *channel, ferry_why *why) {
     if (ferry__check_hello(channel, &hello, why) < 0) return why->code;
     /* A socket pair's credentials are those of its maker, so there the peer's own word is taken; elsewhere the kernel's. */
     if (inherited) channel->peer_pid = hello.pid;
+    channel->peer_index = hello.index;
     channel->watch = ferry__platform_watch(inherited ? FERRY__NO_OS : channel->stream, channel->peer_pid);
     if (channel->side == FERRY__ENV) {
         ferry__os bell = ferry__take_passed(channel);
@@ -284,12 +286,16 @@ static int ferry__shake_hands(ferry__channel *channel) {
     return got < 0 ? got : 1;
 }
 
+static ferry__os ferry__door_handle(const ferry__channel *channel) {
+    return channel->door != NULL ? channel->door->listener.os : FERRY__NO_OS;
+}
+
 /* Looks for somebody: 1 a handshake has begun (or ended at once), 0 nobody there, negative: an error for the caller. */
 static int ferry__find_peer(ferry__channel *channel) {
     ferry__os stream = FERRY__NO_OS;
     int64_t now = ferry__platform_now_ns();
     int got;
-    if (channel->address.serve) got = ferry__platform_accept(&channel->listener, &stream, &channel->why);
+    if (channel->door != NULL) got = ferry__platform_accept(&channel->door->listener, &stream, &channel->why);
     else {
         if (channel->used_up) return ferry__fail(&channel->why, FERRY_ECLOSED, "the connection of '%s' has ended", channel->address.text);
         if (now - channel->tried_ns < FERRY__RETRY_NS) return 0;
@@ -329,7 +335,7 @@ int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
         ferry__tell_what_for(channel, now);
         if (timeout_ns != FERRY_FOREVER && now - start >= timeout_ns) return 0;
         left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
-        handles[0] = channel->state == FERRY__ALONE ? channel->listener.os : FERRY__NO_OS;
+        handles[0] = channel->state == FERRY__ALONE ? ferry__door_handle(channel) : FERRY__NO_OS;
         handles[1] = channel->stream;
         if (left > FERRY__RETRY_NS) left = FERRY__RETRY_NS;
         ferry__platform_poll(handles, 2, left);
@@ -344,7 +350,8 @@ static void ferry__answer_the_door(ferry__channel *channel) {
     ferry_why why;
     uint32_t pid;
     int i;
-    for (i = 0; i < FERRY__VISITORS && ferry__platform_accept(&channel->listener, &visitor, &why) > 0; i++) {
+    if (channel->door->taken < channel->door->places) return; /* another channel will see to it */
+    for (i = 0; i < FERRY__VISITORS && ferry__platform_accept(&channel->door->listener, &visitor, &why) > 0; i++) {
         if (ferry__platform_peer(visitor, &pid, &why) == 0)
             ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed",
                         channel->address.text, ferry__peer_name(channel), channel->peer_pid);
@@ -387,7 +394,7 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
     uint32_t ready;
     channel->looked_ns = now, channel->unlooked = 0;
     if (channel->lost != 0) return channel->lost;
-    handles[0] = channel->stream, handles[1] = channel->watch, handles[2] = channel->listener.os;
+    handles[0] = channel->stream, handles[1] = channel->watch, handles[2] = ferry__door_handle(channel);
     ready = ferry__platform_poll(handles, 3, 0);
     if (ready == 0) return 0;
     if ((ready & 1) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
@@ -455,31 +462,60 @@ int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os 
 
 /* ---- Life cycle ---- */
 
-int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, ferry_why *why) {
+static int ferry__open_door(ferry__channel *channel, const ferry__channel *beside, ferry_why *why) {
+    ferry__door *door;
+    if (beside != NULL) {
+        if (beside->door == NULL) return ferry__fail(why, FERRY_EINVAL, "the agent beside which this one is to listen does not listen");
+        if (!ferry__channel_is_mine(beside)) return ferry__fail(why, FERRY_EFORKED, "%s", ferry_strerror(FERRY_EFORKED));
+        channel->door = beside->door;
+        channel->door->places++;
+        return 0;
+    }
+    door = (ferry__door *)calloc(1, sizeof *door);
+    if (door == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (ferry__address_listen(&channel->address, &door->listener, why) < 0) {
+        free(door);
+        return why->code;
+    }
+    door->places = 1;
+    channel->door = door;
+    return 0;
+}
+
+static void ferry__close_door(ferry__channel *channel, int mine) {
+    ferry__door *door = channel->door;
+    channel->door = NULL;
+    if (door == NULL || --door->places > 0) return;
+    ferry__platform_unlisten(&door->listener, mine);
+    free(door);
+}
+
+int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, const ferry__channel *beside, ferry_why *why) {
     const char *set = getenv("FERRY_ADDRESS");
     int serve = side == FERRY__ENV;
     channel->side = side;
-    channel->listener.os = channel->stream = channel->watch = channel->passed = channel->blob = channel->bell = FERRY__NO_OS;
-    channel->canary = NULL;
+    channel->stream = channel->watch = channel->passed = channel->blob = channel->bell = FERRY__NO_OS;
+    channel->canary = NULL, channel->door = NULL;
     if (set != NULL && *set != 0 && (side == FERRY__ENV || text == NULL)) text = set;
     if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||
         ferry__platform_canary_create(&channel->canary, why) < 0)
         return why->code;
-    if (channel->address.serve && ferry__address_listen(&channel->address, &channel->listener, why) < 0) {
-        ferry__platform_canary_destroy(channel->canary);
-        return why->code;
+    if (beside != NULL && !channel->address.serve) ferry__fail(why, FERRY_EINVAL, "an agent beside another serves, as serve:NAME");
+    else if (!channel->address.serve || ferry__open_door(channel, beside, why) == 0) {
+        ferry__enter(channel, FERRY__ALONE);
+        channel->alone_ns = channel->state_ns;
+        channel->tried_ns = channel->state_ns - FERRY__RETRY_NS;
+        return 0;
     }
-    ferry__enter(channel, FERRY__ALONE);
-    channel->alone_ns = channel->state_ns;
-    channel->tried_ns = channel->state_ns - FERRY__RETRY_NS;
-    return 0;
+    ferry__platform_canary_destroy(channel->canary);
+    return why->code;
 }
 
 void ferry__channel_close(ferry__channel *channel) {
     int mine = ferry__channel_is_mine(channel);
     if (mine) ferry__channel_hang_up(channel);
     else ferry__disconnect(channel);
-    ferry__platform_unlisten(&channel->listener, mine);
+    ferry__close_door(channel, mine);
     ferry__platform_canary_destroy(channel->canary);
 }
 

@@ -30,6 +30,12 @@ typedef struct ferry__handshake {
     int (*accept)(void *user, ferry__os memory, uint64_t bytes, ferry_why *why);
 } ferry__handshake;
 
+/* A listener, and the channels that share it: one peer for each. */
+typedef struct ferry__door {
+    ferry__listener listener;
+    uint32_t places, taken; /* channels; those that have a peer, or shake hands with one */
+} ferry__door;
+
 typedef struct ferry__channel {
     ferry__side side;
     ferry__address address;
@@ -42,13 +48,14 @@ typedef struct ferry__channel {
     uint32_t autoreset; /* agent: what it wants */
     ferry__os bell;     /* agent: the page that it sends, or none; not owned */
     uint32_t *canary; /* reads 0 after a fork */
-    ferry__listener listener;
+    ferry__door *door; /* who listens; else NULL */
     ferry__state state;
     int lost;    /* why the connection is over, as an error; 0 while it is not */
     int used_up; /* the inherited descriptor was used */
     int told;    /* what it waits for has been logged */
     ferry__os stream, watch;
     uint32_t peer_pid;
+    int32_t peer_index; /* of an env among its fellows; -1: none */
     ferry__frame frame; /* being received */
     uint32_t received;  /* bytes of frame and payload so far */
     ferry__os passed;   /* the descriptor that came with it */
@@ -63,8 +70,9 @@ typedef struct ferry__channel {
     ferry_why visitor; /* what was wrong with the last peer that was turned away */
 } ferry__channel;
 
-/* Takes the address. On failure nothing needs closing. text NULL: FERRY_ADDRESS. */
-FERRY__LOCAL int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, ferry_why *why);
+/* Takes the address, or shares the door of a channel that has it. On failure nothing needs closing. text NULL: FERRY_ADDRESS. */
+FERRY__LOCAL int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, const ferry__channel *beside,
+                                     ferry_why *why);
 /* Says goodbye, unless this is a forked child; closes everything. */
 FERRY__LOCAL void ferry__channel_close(ferry__channel *channel);
 /* Is this the process that opened it? */

@@ -154,11 +154,16 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
 }
 
+/* Where it listens, onlookers find the memory; none: not any longer. */
+static void ferry__env_show(const ferry_env *env, ferry__os memory) {
+    if (env->channel.door != NULL) ferry__platform_show(&env->channel.door->listener, memory);
+}
+
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
     ferry__region_seal(env->region);
     env->channel.line->pid = env->spec.header.env_pid;
-    ferry__platform_show(&env->channel.listener, env->region->memory);
+    ferry__env_show(env, env->region->memory);
     env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
     ferry__env_begin_answer(env, 1);
 }
@@ -227,7 +232,7 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
         ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 &&
-        ferry__channel_open(&env->channel, FERRY__ENV, desc->address, why) == 0) {
+        ferry__channel_open(&env->channel, FERRY__ENV, desc->address, NULL, why) == 0) {
         *out = env;
         return 0;
     }
@@ -520,7 +525,7 @@ static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     int reason = env->channel.lost;
     env->abandoned = env->holding == FERRY__HOLDING_TURN, env->holding = FERRY__HOLDING_NOTHING;
     ferry__outbox_clear(&env->outbox);
-    ferry__platform_show(&env->channel.listener, FERRY__NO_OS);
+    ferry__env_show(env, FERRY__NO_OS);
     ferry__channel_hang_up(&env->channel);
     memset(&env->left, 0, sizeof env->left);
     env->left.struct_size = sizeof env->left, env->left.kind = FERRY_LEFT, env->left.reason = reason;

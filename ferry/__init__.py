@@ -36,6 +36,7 @@ from ferry.errors import (
 from ferry.launch import AttachedEnv, LaunchedEnv, LaunchedVectorEnv, launch
 from ferry.serverbackend import ServerBackend
 from ferry.serverenv import ServerEnv
+from ferry.servervectorenv import ServerVectorEnv
 
 __all__ = [
     "AddressError",
@@ -54,6 +55,7 @@ __all__ = [
     "ProtocolError",
     "ServerBackend",
     "ServerEnv",
+    "ServerVectorEnv",
     "launch",
 ]
 

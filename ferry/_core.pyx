@@ -291,6 +291,7 @@ cdef class Agent(Handle):
         max_bytes: Larger regions are refused; 0: the library's limit.
         autoreset: DISABLED, NEXT_STEP or SAME_STEP.
         bell: Shared with other agents, or None.
+        siblings: Agents that serve the same address and listen together: a list, to which this one adds itself; or None.
     """
 
     cdef ferry_agent *handle
@@ -306,6 +307,7 @@ cdef class Agent(Handle):
     cdef bint bounds
     cdef uint32_t autoreset
     cdef Bell bell
+    cdef list siblings
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
@@ -321,7 +323,7 @@ cdef class Agent(Handle):
 
     def __init__(
         self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss="",
-        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None,
+        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None, siblings=None,
     ):
         self.label = label_of("the channel", address)
         self.after_loss = after_loss
@@ -332,9 +334,11 @@ cdef class Agent(Handle):
         self.copy = copy
         self.bounds = bounds
         self.max_bytes = max_bytes
-        self.autoreset, self.bell = autoreset, bell
+        self.autoreset, self.bell, self.siblings = autoreset, bell, siblings
         self.needs_reset = True
         self.open()
+        if siblings is not None:
+            siblings.append(self)
 
     def __dealloc__(self):
         ferry_agent_close(self.handle)
@@ -349,6 +353,10 @@ cdef class Agent(Handle):
         desc.max_bytes = self.max_bytes
         desc.autoreset = self.autoreset
         desc.bell = NULL if self.bell is None else self.bell.handle
+        for sibling in self.siblings or ():
+            if (<Agent>sibling).handle is not NULL:
+                desc.beside = (<Agent>sibling).handle
+                break
         desc.log, desc.log_user = log_line, <void *>self
         return check(ferry_agent_open(&desc, &self.handle, &why), &why)
 
@@ -408,7 +416,8 @@ cdef class Agent(Handle):
         """What the connected environment says of itself.
 
         Returns:
-            (what texts call it, fields, format of options, blob or None, whether it takes calls, number of rows).
+            (what texts call it, fields, format of options, blob or None, whether it takes calls, number of rows, its
+            index among its fellows or -1).
         """
         cdef const ferry_env_desc *desc
         self.enter()
@@ -419,7 +428,7 @@ cdef class Agent(Handle):
             fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
             name = text_of(desc.name)
             self.name = repr(name) if name else label_of("at", self.address.decode() if self.address else None)
-            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0, desc.num_rows
+            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0, desc.num_rows, desc.index
         finally:
             self.leave()
 

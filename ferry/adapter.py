@@ -94,6 +94,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         self._described: dict[str, spaces.Descriptions] = {}
         self._takes_calls = False
         self._num_rows = 1
+        self._index = -1
         self.render_mode = render_mode
         self._options_format = blobs.JSON
         self._remote_spec: EnvSpec | None = None
@@ -271,7 +272,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         """Waits for an environment, and makes sure that it is the one that was here before, if any."""
         if not self._met():
             raise FerryTimeoutError(self._agent.why)
-        name, fields, self._options_format, about, self._takes_calls, num_rows = self._agent.describe()
+        name, fields, self._options_format, about, self._takes_calls, num_rows, self._index = self._agent.describe()
         try:
             if self._is_single and num_rows > 1:
                 raise LayoutMismatchError(

@@ -157,6 +157,7 @@ cdef extern from "libferry.h" nogil:
         uint32_t takes_calls
         uint32_t max_episode_steps
         uint32_t rows_tick_together
+        int32_t index
 
     uint32_t FERRY_MAX_ROWS
 
@@ -187,6 +188,7 @@ cdef extern from "libferry.h" nogil:
         ferry_log log
         void *log_user
         ferry_bell *bell
+        const ferry_agent *beside
 
     int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why)
     int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns)

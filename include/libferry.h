@@ -314,7 +314,7 @@ typedef struct ferry_env_desc {
     uint32_t takes_calls; /* 1: turns of kind FERRY_CALL may come; 0: the library refuses them */
     uint32_t max_episode_steps; /* not 0: the library sets truncated where a row has taken so many steps */
     uint32_t rows_tick_together; /* 1: a world that cannot step some rows alone. A STEP is about all rows, always */
-    uint32_t reserved;
+    int32_t index; /* told to the agent: #INDEX of the address, -1 for none. Ignored in a description that is opened */
 } ferry_env_desc;
 
 #define FERRY_MAX_ROWS 65536
@@ -358,6 +358,9 @@ typedef struct ferry_agent_desc {
     ferry_log log;
     void *log_user;
     ferry_bell *bell; /* NULL: none. Not owned; it must outlive the handle */
+    /* NULL, or an agent of this thread that serves the same address: then both listen there, and so many environments may come as there
+     * are agents, each for whichever of them waits in ferry_agent_connect. */
+    const ferry_agent *beside;
 } ferry_agent_desc;
 
 /* Checks the address and, where the role is to serve, takes it. Does not wait. Errors as ferry_env_open. */

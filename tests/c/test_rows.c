@@ -346,6 +346,65 @@ static void test_the_bell_rings_for_whoever_is_ready(void) {
     ferry_bell_close(bell);
 }
 
+static int connect_rows(void *argument) {
+    char address[32];
+    rows_options options = {NULL, 0, 0, 1, 0};
+    snprintf(address, sizeof address, "connect:arena#%d", *(int *)argument);
+    options.address = address;
+    return serve_rows(&options);
+}
+
+static void test_agents_share_a_door(void) {
+    enum { PLACES = 3 };
+    pid_t backends[PLACES];
+    ferry_agent *agents[PLACES], *stranger;
+    ferry_agent_desc desc;
+    ferry_why why;
+    uint32_t indices = 0;
+    int i, late = 7;
+    for (i = 0; i < PLACES; i++) {
+        memset(&desc, 0, sizeof desc);
+        desc.struct_size = sizeof desc, desc.address = "serve:arena", desc.beside = i > 0 ? agents[0] : NULL;
+        CHECK(ferry_agent_open(&desc, &agents[i], &why) == 0);
+    }
+    desc.beside = NULL;
+    CHECK(ferry_agent_open(&desc, &stranger, &why) == FERRY_EINUSE);
+    for (i = 0; i < PLACES; i++) backends[i] = start_child(connect_rows, &i);
+    for (i = 0; i < PLACES; i++) {
+        CHECK(ferry_agent_connect(agents[i], 10 * SECOND) == 1);
+        indices |= 1u << ferry_agent_env(agents[i])->index;
+        reset_rows(agents[i], NULL, 0);
+    }
+    CHECK(indices == 7);
+    { /* All places are taken: one more is told so. */
+        ferry_env *env = open_small_env("connect:arena", &why);
+        const ferry_turn *turn;
+        int got = 0, t;
+        for (t = 0; t < 1000 && got == 0; t++) {
+            send_step(agents[0], NULL, 0, 10), take_answer(agents[0]);
+            usleep(6000);
+            got = ferry_env_wait(env, 0, &turn);
+        }
+        CHECK(got == FERRY_EBUSY);
+        ferry_env_close(env);
+    }
+    /* The one that listened first may go first; the others go on, and a successor finds the place of one that has left. */
+    ferry_agent_close(agents[0]);
+    for (i = 1; i < PLACES; i++) step_rows(agents[i], NULL, 0, 10);
+    ferry_agent_close(agents[1]);
+    desc.beside = agents[2];
+    CHECK(ferry_agent_open(&desc, &agents[0], &why) == 0);
+    i = start_child(connect_rows, &late);
+    CHECK(ferry_agent_connect(agents[0], 10 * SECOND) == 1 && ferry_agent_env(agents[0])->index == 7);
+    ferry_agent_close(agents[2]);
+    ferry_agent_close(agents[0]);
+    for (late = 0; late < PLACES; late++) CHECK(end_child(backends[late]) == 0);
+    CHECK(end_child(i) == 0);
+    desc.beside = NULL;
+    CHECK(ferry_agent_open(&desc, &stranger, &why) == 0); /* the address is free again */
+    ferry_agent_close(stranger);
+}
+
 int main(void) {
     char directory[64];
     begin_test(60, directory);
@@ -355,6 +414,7 @@ int main(void) {
     test_a_failure_ends_all_episodes();
     test_both_parts_of_a_turn_have_their_info();
     test_the_bell_rings_for_whoever_is_ready();
+    test_agents_share_a_door();
     end_test(directory);
     return 0;
 }
