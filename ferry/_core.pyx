@@ -676,6 +676,11 @@ cdef class Bell:
         cdef ferry_why why
         check(ferry_bell_open(&self.handle, &why), &why)
 
+    def close(self):
+        """Frees it. Its agents are closed already."""
+        ferry_bell_close(self.handle)
+        self.handle = NULL
+
     def __dealloc__(self):
         ferry_bell_close(self.handle)
 

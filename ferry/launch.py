@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NoReturn, TypeAlias, overload
 
 import gymnasium
@@ -21,7 +21,7 @@ from gymnasium.vector import AutoresetMode
 from ferry import worker
 from ferry.adapter import Adapter
 from ferry.engine import Engine, end_all
-from ferry.errors import FerryTimeoutError, LayoutMismatchError, PeerGoneError, ProtocolError
+from ferry.errors import FerryTimeoutError, LayoutMismatchError, PeerGoneError, ProtocolError, ResetNeeded
 from ferry.vector import VectorAdapter
 
 __all__ = ["AttachedEnv", "LaunchedEnv", "LaunchedVectorEnv", "launch"]
@@ -267,8 +267,11 @@ class Supervised(Adapter):
         self._lost = text
         self._futile += 1
         self._replaced = False
-        if self._on_crash == "restart" and self._futile == 1 and not self._is_exhausted():
+        if self._futile == 1 and self._may_replace():
             self._replace()  # at once, so that it starts while the algorithm takes notice
+
+    def _may_replace(self) -> bool:
+        return self._on_crash == "restart" and not self._is_exhausted()
 
     def _meet_next(self) -> None:
         """Makes sure that there is a next environment to meet."""
@@ -441,9 +444,11 @@ class LaunchedVectorEnv(VectorAdapter):
                 error.args = (texts[member], *error.args[1:])
             return super()._mended(members, errors)
         told = {
-            member: {"ferry": {"crash": text, "restarts": self._channels[member]._restarts}}
+            member: {"ferry": {"crash": text, "restarts": channel._restarts + channel._may_replace()}}
             for member, text in texts.items()
+            for channel in (self._channels[member],)
         }
+        # First the last that was seen, which lies in the lost environments' memory.
         result = self._agents.result_despite(members, told)
         result = (_copied(result[0]), *result[1:])
         for member, text in texts.items():
@@ -454,7 +459,13 @@ class LaunchedVectorEnv(VectorAdapter):
         return result
 
     def _replaced(self) -> dict[int, list[int | None]] | None:
-        return self._next_seeds() if self._mode is AutoresetMode.NEXT_STEP else None
+        if self._mode is AutoresetMode.DISABLED:
+            raise ResetNeeded(f"the environments of the backends {sorted(self._lost)} are gone; reset() meets others")
+        return self._next_seeds()
+
+    def _settle(self, members: Iterable[int]) -> None:
+        for member in members:
+            self._channels[member]._futile = 0
 
     def _next_seeds(self) -> dict[int, list[int | None]]:
         """Meets the environments that take the place of lost ones; the seeds of their rows."""
@@ -481,6 +492,7 @@ class LaunchedVectorEnv(VectorAdapter):
                     raise self._named(member, error)
                 self._lost[member] = self._channels[member]._explained(error)
                 self._channels[member]._lose(self._lost[member])
+            self._settle(set(fresh) - set(self._lost))
 
     def _meet_again(self, seeds: Sequence[int | None]) -> None:
         for member, channel in enumerate(self._channels):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace, TracebackType
 from typing import Any, NoReturn
 
 import gymnasium
@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from ferry import _core, blobs, spaces
 from ferry.adapter import Adapter, public
@@ -51,7 +52,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         self._mode = autoreset_of(autoreset_mode)
         self._bell = _core.Bell()
         self._channels: Sequence[Adapter] = list(make({"autoreset": _MODES[self._mode], "bell": self._bell}))
-        self._farewell = weakref.finalize(self, self._close_channels, self._channels)
+        self._farewell = weakref.finalize(self, _farewell, self._close_channels, self._channels, self._bell)
         try:
             self._prepare()
             if num_envs is not None and num_envs not in (
@@ -108,6 +109,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         self._sent, self._resetting = self._all, False  # what a time-out or Ctrl-C leaves owed
         errors, result = self._agents.step(actions, fresh)
         self._sent = None
+        if fresh and not errors:
+            self._settle(fresh)
         return self._result(None, errors, result) if errors else result  # type: ignore[no-any-return]
 
     def step_async(self, actions: Any) -> None:
@@ -277,6 +280,9 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         """Seeds for the channels that have met another environment since a loss; None: there are none."""
         return None
 
+    def _settle(self, members: Iterable[int]) -> None:
+        """What has been met since a loss has taken a step."""
+
     def _meet_again(self, seeds: Sequence[int | None]) -> None:
         """Makes sure, before a reset, that every channel has an environment."""
         for channel in self._channels:
@@ -410,6 +416,14 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         if isinstance(seed, (int, np.integer)):
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(int(seed))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close_extras(self, **_kwargs: Any) -> None:
         """Says goodbye to every backend; those of a server go on. `close` calls it."""
         self._farewell()
@@ -451,6 +465,11 @@ def _make_sure_they_are_alike(one: Adapter, other: Adapter) -> None:
         raise LayoutMismatchError(
             f"the environments of {one} and {other} are not alike; a batch needs equal spaces:{shown}"
         )
+
+
+def _farewell(close: Callable[[Sequence[Adapter]], None], channels: Sequence[Adapter], bell: _core.Bell) -> None:
+    close(channels)
+    bell.close()
 
 
 class _Infos(SimpleNamespace):
