@@ -156,7 +156,7 @@ $(BUILD)/launcher: ferry/launcher.c
 
 $(BUILD)/examples/%: examples/c/%.c $(BUILD)/libferry.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm -pthread
 
 $(BUILD)/bench/%: bench/c/%.c $(wildcard bench/c/*.h) $(BUILD)/libferry.a
 	@mkdir -p $(@D)

@@ -283,6 +283,60 @@ def test_programs_refuse_arguments_that_they_do_not_know(name: str, arguments: l
     assert name in done.stderr
 
 
+def batch(*command: str, rows: int) -> Array:
+    """Observations and rewards of a run of many rows with seeds and random actions."""
+    with ferry.launch([program(command[0]), *command[1:]], envs_per_engine=rows, timeout=TIMEOUT_S) as envs:
+        seen = [envs.reset(seed=5)[0]]
+        chance = np.random.default_rng(0)
+        for _ in range(700):
+            observations, rewards, *_ = envs.step(chance.integers(0, 2, rows))
+            seen.append(np.concatenate([observations, rewards[:, None]], axis=1))
+        return np.stack(seen[1:])
+
+
+def test_rows_of_the_pole_are_poles() -> None:
+    together = batch("pole", "poles", "{num_envs}", rows=3)
+    with ferry.launch([program("pole")], timeout=TIMEOUT_S) as alone:
+        chance = np.random.default_rng(0)
+        observation, over = alone.reset(seed=6)[0], False  # row 1's
+        for expected in together[:, 1]:
+            action = chance.integers(0, 2, 3)[1]
+            if over:
+                observation, reward, over = alone.reset()[0], 0.0, False
+            else:
+                observation, reward, terminated, truncated, _ = alone.step(action)
+                over = terminated or truncated
+            np.testing.assert_array_equal(
+                np.append(observation, reward).astype(np.float32), expected.astype(np.float32)
+            )
+
+
+# ---- pendulums.c -----------------------------------------------------------------------------------------------------
+
+
+def test_pendulums_are_the_same_on_any_number_of_threads() -> None:
+    runs = [batch("pendulums", "p", "{num_envs}", threads, rows=6) for threads in ("1", "4")]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    height = runs[0][..., 6]
+    assert (np.abs(height) <= 2).all()
+    assert np.isfinite(runs[0]).all()
+    assert np.ptp(height) > 0.5
+
+
+def test_pendulums_keep_their_energy_when_nobody_pushes() -> None:
+    with ferry.launch([program("pendulums"), "p", "{num_envs}", "2"], envs_per_engine=4, timeout=TIMEOUT_S) as envs:
+        envs.reset(seed=0)
+        energies = []
+        for action in [1] * 30 + [0] * 400:
+            state = envs.step([action] * 4)[0].astype(float).T
+            (sin_a, sin_b), (cos_a, cos_b), (u, v) = state[:2], state[2:4], state[4:]
+            motion = u**2 + 0.5 * v**2 + u * v * (cos_a * cos_b + sin_a * sin_b)
+            energies.append(motion - 9.81 * (2 * cos_a + cos_b))
+        calm = np.array(energies[30:])
+        assert (np.abs(calm - calm[0]) < 0.05).all()
+        assert np.ptp(energies) > 0.5
+
+
 # ---- pixel.c ---------------------------------------------------------------------------------------------------------
 
 
