@@ -25,6 +25,7 @@ struct ferry_agent {
     ferry_turn request; /* being filled */
     int64_t *seed;      /* [row] of the request; a step leaves those in the slot alone */
     int seeded;         /* they are not all -1 */
+    uint32_t *asked;    /* [row] the list of a turn about some of them, for its answer */
     ferry_bell *bell;
     ferry__inbox inbox;
     ferry__outbox outbox;
@@ -41,7 +42,8 @@ struct ferry_agent {
 
 static void ferry__agent_forget(ferry_agent *agent) {
     free(agent->seed);
-    agent->seed = NULL;
+    free(agent->asked);
+    agent->seed = NULL, agent->asked = NULL;
     ferry__inbox_close(&agent->inbox);
     ferry__turns_close(&agent->turns);
     ferry__spec_clear(&agent->spec);
@@ -49,15 +51,16 @@ static void ferry__agent_forget(ferry_agent *agent) {
     agent->region = NULL;
 }
 
-/* Room for the seeds; and is the region the one that was asked for? */
-static int ferry__agent_make_seeds(ferry_agent *agent, ferry_why *why) {
+/* Room for what is said of rows; and is the region the one that was asked for? */
+static int ferry__agent_make_room(ferry_agent *agent, ferry_why *why) {
     const ferry__group *group = &agent->spec.group;
     if ((group->flags & FERRY__AUTORESET_MASK) != agent->channel.autoreset)
         return ferry__fail(why, FERRY_EPROTOCOL, "the environment (pid %u) offers another autoreset mode than it was asked for",
                            agent->channel.peer_pid);
     agent->seed = (int64_t *)malloc(group->num_rows * sizeof *agent->seed);
+    agent->asked = (uint32_t *)malloc(group->num_rows * sizeof *agent->asked);
     agent->seeded = 1;
-    return agent->seed != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    return agent->seed != NULL && agent->asked != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
@@ -69,7 +72,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     base = agent->region->base;
     if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 ||
         ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
-        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_seeds(agent, why) < 0 ||
+        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_room(agent, why) < 0 ||
         ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
         return why->code;
@@ -179,13 +182,14 @@ FERRY__COLD static void ferry__agent_forget_seeds(ferry_agent *agent) {
     agent->seeded = 0;
 }
 
-/* Writes a list of some of the rows into the slot. */
+/* Writes a list of some of the rows into the slot, and keeps it for the answer. */
 FERRY__COLD static int ferry__agent_put_rows(ferry_agent *agent, const ferry_turn *turn, ferry__slot *slot) {
     const ferry__group *group = &agent->spec.group;
     if (!ferry__rows_valid(turn->rows, turn->num_rows, group->num_rows))
         return ferry__fail(&agent->channel.why, FERRY_EINVAL, "a turn is about one row or more, in ascending order, below %u",
                            group->num_rows);
-    memcpy((char *)slot + group->rows_offset, turn->rows, turn->num_rows * sizeof *turn->rows);
+    memcpy(agent->asked, turn->rows, turn->num_rows * sizeof *turn->rows);
+    memcpy((char *)slot + group->rows_offset, agent->asked, turn->num_rows * sizeof *turn->rows);
     return 0;
 }
 
@@ -235,7 +239,7 @@ int ferry_agent_send(ferry_agent *agent) {
     agent->next ^= turn->kind != FERRY_CALL;
     answer = &agent->turns.turn[agent->which];
     answer->kind = turn->kind, answer->number = agent->number;
-    answer->num_rows = turn->num_rows;
+    answer->num_rows = turn->num_rows, answer->rows = turn->num_rows != agent->spec.group.num_rows ? agent->asked : agent->turns.all;
     return 0;
 }
 

@@ -421,8 +421,23 @@ int ferry_env_fail(ferry_env *env, const char *text) {
 
 /* ---- Turns ---- */
 
-/* Answers in the program's place. */
+/* Fills the observations of the rows that a turn is not about with those of the answer before, so that each answer is whole. */
+static void ferry__env_keep_rows(ferry_env *env, const ferry_turn *turn, const uint32_t *rows, uint32_t count) {
+    const ferry_turn *before = &env->turns.turn[env->which ^ 1];
+    uint32_t i, k, row, end;
+    for (i = 0; i < turn->num_fields; i++) {
+        size_t stride = (size_t)turn->stride[i];
+        if (env->spec.entries[i].role != FERRY_OBSERVATION) continue;
+        for (k = 0, row = 0; k <= count; row = end + 1, k++) { /* the gaps between the rows of the list */
+            end = k < count ? rows[k] : env->rows.num_rows;
+            if (end > row) memcpy((char *)turn->data[i] + stride * row, (const char *)before->data[i] + stride * row, stride * (end - row));
+        }
+    }
+}
+
+/* Answers in the program's place. Of many rows the next turn may be about some, and those of the others are taken from this answer. */
 static int ferry__env_refuse(ferry_env *env, const char *text) {
+    if (env->kind != FERRY_CALL && env->rows.num_rows > 1) ferry__env_keep_rows(env, &env->turns.turn[env->which], NULL, 0);
     ferry__env_put_text(env, text);
     ferry__env_publish(env, FERRY_ROW_REFUSED);
     return 0;
@@ -447,20 +462,6 @@ static inline int ferry__env_take_actions(ferry_env *env, ferry_turn *turn) {
     if (env->spec.num_checked > 0 && ferry__env_refuse_actions(env, turn)) return 0;
     env->holding = FERRY__HOLDING_TURN;
     return 1;
-}
-
-/* Fills the observations and infos of the rows that a turn is not about with those of the answer before, so that each answer is whole. */
-static void ferry__env_keep_rows(ferry_env *env, const ferry_turn *turn, const uint32_t *rows, uint32_t count) {
-    const ferry_turn *before = &env->turns.turn[env->which ^ 1];
-    uint32_t i, k, row, end;
-    for (i = 0; i < turn->num_fields; i++) {
-        size_t stride = (size_t)turn->stride[i];
-        if (env->spec.entries[i].role != FERRY_OBSERVATION) continue;
-        for (k = 0, row = 0; k <= count; row = end + 1, k++) { /* the gaps between the rows of the list */
-            end = k < count ? rows[k] : env->rows.num_rows;
-            if (end > row) memcpy((char *)turn->data[i] + stride * row, (const char *)before->data[i] + stride * row, stride * (end - row));
-        }
-    }
 }
 
 /* Goes on with a STEP or RESET whose head has been taken: as ferry__env_take. */

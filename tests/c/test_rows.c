@@ -191,7 +191,7 @@ static void test_a_turn_may_be_about_some_rows(void) {
     ferry_turn *turn;
     const ferry_turn *answer = reset_rows(agent, some, 2);
     uint32_t row;
-    CHECK(answer->num_rows == 2);
+    CHECK(answer->num_rows == 2 && memcmp(answer->rows, some, sizeof some) == 0);
     check_row(answer, answer->data, 1, 101, 0, -1);
     answer = step_rows(agent, NULL, 0, 10);
     CHECK(answer->status[0] == FERRY_ROW_REFUSED && memmem(answer->blob.data, answer->blob.size_bytes, "row 0", 5) != NULL);
@@ -211,6 +211,10 @@ static void test_a_turn_may_be_about_some_rows(void) {
     CHECK(ferry_agent_send(agent) == 0);
     answer = take_answer(agent);
     CHECK(answer->status[0] == FERRY_ROW_REFUSED && memmem(answer->blob.data, answer->blob.size_bytes, "(row 3)", 7) != NULL);
+    answer = reset_rows(agent, some, 2);
+    for (row = 0; row < ROWS; row++) /* a refusal changes nothing */
+        if (row == 1 || row == 4) check_row(answer, answer->data, row, 100 + row, 0, -1);
+        else check_row(answer, answer->data, row, 100 + row, 2, 10);
     turn = ferry_agent_turn(agent);
     turn->kind = FERRY_STEP, turn->num_rows = 2, turn->rows = wrong;
     CHECK(ferry_agent_send(agent) == FERRY_EINVAL);
@@ -223,7 +227,10 @@ static void test_a_turn_may_be_about_some_rows(void) {
     turn->num_rows = 2;
     CHECK(ferry_agent_send(agent) == 0);
     answer = take_answer(agent);
-    check_row(answer, answer->data, 1, 101, 3, 10);
+    CHECK(answer->num_rows == 2 && memcmp(answer->rows, some, sizeof some) == 0);
+    check_row(answer, answer->data, 1, 101, 1, 10);
+    answer = reset_rows(agent, NULL, 0);
+    CHECK(answer->num_rows == ROWS && answer->rows[0] == 0 && answer->rows[ROWS - 1] == ROWS - 1);
     ferry_agent_close(agent);
     CHECK(end_child(server) == 0);
 }
