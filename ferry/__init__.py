@@ -20,6 +20,7 @@ except ImportError as _error:
         ".venv/bin/python, or start Python elsewhere; if it is installed, install it again: "
         "pip install --force-reinstall ferry-fast"
     ) from _error
+from ferry.asyncvectorenv import AsyncVectorEnv
 from ferry.clientbackend import ClientBackend
 from ferry.clientenv import ClientEnv
 from ferry.clientvectorenv import ClientVectorEnv
@@ -40,6 +41,7 @@ from ferry.servervectorenv import ServerVectorEnv
 
 __all__ = [
     "AddressError",
+    "AsyncVectorEnv",
     "AttachedEnv",
     "BackendError",
     "BusyError",

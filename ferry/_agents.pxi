@@ -40,6 +40,7 @@ cdef class Column(Array):
     """A field of all rows: one array, whose first dimension counts them."""
 
     cdef size_t row_bytes
+    cdef object fixed  # the array to fill each time, or None
 
     cdef object gather(self, Exchange exchange):
         cdef object array
@@ -48,7 +49,7 @@ cdef class Column(Array):
         cdef size_t bytes
         cdef cnp.npy_intp shape[FERRY_MAX_NDIM + 1]
         if exchange.total == self.shape[0]:
-            array = self.blank()
+            array = self.blank() if self.fixed is None else self.fixed
         else:
             memcpy(shape, self.shape, sizeof(shape[0]) * self.ndim)
             shape[0] = exchange.total
@@ -625,12 +626,7 @@ cdef class Agents:
 
     cdef object result(self, Exchange exchange, dict lost, bint is_reset=False):
         cdef object infos
-        cdef object reward, terminated, truncated
-        cdef double *to
-        cdef cnp.npy_bool *ends
-        cdef cnp.npy_bool *cuts
-        cdef const ferry_turn *answer
-        cdef uint32_t i, row
+        cdef uint32_t i
         cdef Exchange seen = exchange
         if lost is not None:
             for i in range(exchange.count):
@@ -648,6 +644,17 @@ cdef class Agents:
             for i in range(seen.count):
                 seen.turns[i] = self.last[i]
             return self.observation.gather(seen), infos
+        reward, terminated, truncated = self.numbers(exchange, lost)
+        return self.observation.gather(exchange), reward, terminated, truncated, infos
+
+    cdef tuple numbers(self, Exchange exchange, dict lost):
+        """(rewards, terminations, truncations) of an exchange's rows."""
+        cdef object reward, terminated, truncated
+        cdef double *to
+        cdef cnp.npy_bool *ends
+        cdef cnp.npy_bool *cuts
+        cdef const ferry_turn *answer
+        cdef uint32_t i, row
         if exchange.total == self.reward.shape[0]:
             reward, terminated, truncated = self.reward.blank(), self.terminated.blank(), self.truncated.blank()
         else:
@@ -671,7 +678,7 @@ cdef class Agents:
             to += exchange.rows[i]
             ends += exchange.rows[i]
             cuts += exchange.rows[i]
-        return self.observation.gather(exchange), reward, terminated, truncated, infos
+        return reward, terminated, truncated
 
     cdef object infos(self, Exchange exchange, bint is_reset, dict lost):
         """The infos of all rows; also takes values for the observation out of the blobs."""

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferry.descriptions import Codec
+from ferry.errors import FerryError
 from ferry.spaces import Template
 
 OBSERVATION: Final[int]
@@ -26,6 +27,7 @@ NEXT_STEP: Final[int]
 SAME_STEP: Final[int]
 CALL: Final[int]
 MAX_NDIM: Final[int]
+UNLIMITED: Final[int]
 DTYPES: Final[dict[int, str]]
 
 class Field(NamedTuple):
@@ -74,6 +76,7 @@ class Agent(Handle):
         autoreset: int = 0,
         bell: Bell | None = None,
         siblings: list[Agent] | None = None,
+        trusted: bool = False,
     ) -> None: ...
     def connect(self, timeout: float | None) -> bool: ...
     def disconnect(self) -> None: ...
@@ -121,6 +124,23 @@ class Agents:
     def result_of_resets(self, members: Sequence[int] | None) -> Any: ...
     def result_despite(self, members: Sequence[int] | None, lost: dict[int, dict[str, Any]]) -> Any: ...
 
+class Workers(Agents):
+    def __init__(self, agents: Sequence[Agent], rows: Sequence[int], bell: Bell, merge: None) -> None: ...
+    def fix(self) -> None: ...
+    def send_typed(self, actions: Any) -> bool: ...
+    def send_blobs(
+        self,
+        kind: int,
+        contents: Sequence[bytes | None],
+        members: Sequence[int] | None = None,
+        rows: Sequence[NDArray[np.uint32] | None] | None = None,
+    ) -> None: ...
+    def owing(self) -> list[int]: ...
+    def collect(
+        self, members: Sequence[int] | None = None, timeout: float | None = None
+    ) -> tuple[list[int] | None, dict[int, FerryError] | None, Any]: ...
+    def observations(self) -> Any: ...
+
 class Env(Handle):
     def __init__(
         self,
@@ -136,6 +156,7 @@ class Env(Handle):
         name: str | None = None,
         max_bytes: int = 0,
         num_rows: int = 1,
+        trusted: bool = False,
     ) -> None: ...
     def next(self, timeout: float | None) -> int: ...
     def stop(self) -> None: ...
@@ -149,3 +170,25 @@ class Env(Handle):
     def put(self, row: int, observation: Any, reward: float, terminated: bool, truncated: bool) -> None: ...
     def reply(self, info: tuple[int, bytes] | None) -> None: ...
     def refuse(self, report: tuple[int, bytes]) -> None: ...
+
+class WorkerEnv(Env):
+    @property
+    def row(self) -> int: ...
+    def __init__(
+        self,
+        address: str,
+        fields: Sequence[Field],
+        observation: Template,
+        action: Template,
+        *,
+        codecs: dict[int, Codec],
+        decode: Callable[[bytes, int], Any],
+        encode: Callable[[Any, int], bytes],
+        name: str,
+        num_rows: int,
+        conform: Callable[[Any], Any],
+        mode: int,
+    ) -> None: ...
+    def step(self, envs: list[Any]) -> None: ...
+    def reset(self, envs: list[Any]) -> None: ...
+    def answer(self) -> None: ...

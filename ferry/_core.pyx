@@ -5,6 +5,7 @@ when to connect again is decided above. A handle is used by one thread at a time
 """
 
 import collections.abc
+import copy
 import logging
 import operator
 import time
@@ -45,6 +46,7 @@ DICT, TUPLE, STRING, OTHER = FERRY_DICT, FERRY_TUPLE, FERRY_STRING, FERRY_OTHER
 DISABLED, NEXT_STEP, SAME_STEP = FERRY_AUTORESET_DISABLED, FERRY_AUTORESET_NEXT_STEP, FERRY_AUTORESET_SAME_STEP
 STEP, RESET, LEFT, CALL = FERRY_STEP, FERRY_RESET, FERRY_LEFT, FERRY_CALL
 MAX_NDIM = FERRY_MAX_NDIM
+UNLIMITED = 1 << 62  # for max_bytes
 
 DTYPES = {
     FERRY_BOOL: "bool",
@@ -292,6 +294,7 @@ cdef class Agent(Handle):
         autoreset: DISABLED, NEXT_STEP or SAME_STEP.
         bell: Shared with other agents, or None.
         siblings: Agents that serve the same address and listen together: a list, to which this one adds itself; or None.
+        trusted: Whether the other side is a worker of this process's own: values are taken as they come.
     """
 
     cdef ferry_agent *handle
@@ -308,6 +311,7 @@ cdef class Agent(Handle):
     cdef uint32_t autoreset
     cdef Bell bell
     cdef list siblings
+    cdef bint trusted
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
@@ -323,7 +327,7 @@ cdef class Agent(Handle):
 
     def __init__(
         self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss="",
-        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None, siblings=None,
+        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None, siblings=None, trusted=False,
     ):
         self.label = label_of("the channel", address)
         self.after_loss = after_loss
@@ -335,6 +339,7 @@ cdef class Agent(Handle):
         self.bounds = bounds
         self.max_bytes = max_bytes
         self.autoreset, self.bell, self.siblings = autoreset, bell, siblings
+        self.trusted = trusted
         self.needs_reset = True
         self.open()
         if siblings is not None:
@@ -447,7 +452,7 @@ cdef class Agent(Handle):
             form = Form(fields, codecs)
             self.form, self.extra = form, form.extra
             self.single = grow(observation, form, "observation", "", BackendError, False, False)
-            self.action = grow(action, form, "action", "", InvalidAction, True, self.bounds)
+            self.action = grow(action, form, "action", "", InvalidAction, not self.trusted, self.bounds)
             form.owner = None if self.copy else Hold.of(self)
             self.observation = grow(observation, form, "observation", "", BackendError, False, False)
             self.infos = []
@@ -632,6 +637,8 @@ cdef class Agent(Handle):
             report = "it does not say why" if content is None else self.decode(content[1], content[0])
         except ValueError as error:
             report = f"its report cannot be read: {error}"
+        if isinstance(report, FerryError):  # of a trusted worker
+            raise report
         if kind == FERRY_CALL:
             raise BackendError.of_report(self.name, report, "")
         if answer.status[0] == FERRY_ROW_REFUSED:
@@ -720,6 +727,7 @@ cdef class Env(Handle):
         name: Shown to people; None: the address.
         max_bytes: Larger regions are refused; 0: the library's limit.
         num_rows: How many environments there are.
+        trusted: Whether the agent is the process that has started this one.
     """
 
     cdef ferry_env *handle
@@ -733,9 +741,10 @@ cdef class Env(Handle):
 
     def __init__(
         self, address, fields, observation, action, *, codecs, decode, encode, about=None, name=None, max_bytes=0,
-        num_rows=1,
+        num_rows=1, trusted=False,
     ):
         cdef Form form = Form(fields, codecs)
+        form.trusted = trusted
         self.label = label_of("the backend at", address)
         self.extra, self.decode, self.encode = form.extra, decode, encode
         self.observation = grow(observation, form, "observation", "", ValueError, False, False)
@@ -975,6 +984,9 @@ cdef class Env(Handle):
         if code < 0:
             self.fail(code)
         return 0
+
+
+include "_workers.pxi"
 
 
 cdef tuple parts_of(content):

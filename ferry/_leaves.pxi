@@ -641,11 +641,14 @@ cdef class Form:
         fields: The field table.
         codecs: What is known of the spaces whose values may travel in blobs, by number of the field.
         owner: What keeps views alive, or None: arrays are copied.
+        trusted: Whether the agent is the process that has started this one. Then observations are cast without a word,
+            and actions without dimensions are scalars.
     """
 
     cdef tuple fields
     cdef dict codecs
     cdef object owner
+    cdef bint trusted
     cdef Extra extra
 
     def __init__(self, fields, codecs, owner=None):
@@ -674,7 +677,10 @@ cdef Node grow(template, Form form, str role, str path, object error, bint stric
         ]
         return sequence
     field = form.fields[template]
+    if form.trusted and field.kind == FERRY_BOX and field.role == FERRY_ACTION and not field.shape:
+        return Scalar(role, error, template, field, strict, form.extra)
     node = leaf_of(template, field, role, error, strict, bounds, form.codecs.get(template), form.extra)
+    (<Leaf>node).told = form.trusted
     if form.owner is None or type(node) is not Array or (<Array>node).size_bytes == 0:
         return node
     view = View(role, error, template, field, strict, bounds, form.extra)
