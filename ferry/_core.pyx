@@ -74,6 +74,7 @@ Field = namedtuple(
     "Field",
     ["path", "role", "kind", "dtype", "shape", "low", "high", "low_each", "high_each", "n", "start", "capacity"],
     defaults=[(), 0.0, 0.0, None, None, 0, 0, 0],
+    module="ferry._core",  # by which it is pickled
 )
 
 cdef object int64 = np.int64
