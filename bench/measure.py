@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 import ferry
-from blocks import Block, Times, alternate, quantiles
+from blocks import Block, Times, quantiles
 from contenders import (
-    PEER_TIMEOUT_S,
     Episode,
     PipeEnv,
     Vector1,
@@ -35,142 +28,12 @@ from contenders import (
     stepping,
     trivial_episode,
 )
-from processes import BENCH, BUILD, CAgent, Child, dependent, environment
+from processes import BENCH
 from report import Promise, Section, Table, number
+from scene import BACKEND, GAME, PIXEL, POLE, Bench, Scene, run, run_c
 
-COMMAND_TIMEOUT_S = 200.0
-POLE, PIXEL, GAME = (str(BUILD / "examples" / name) for name in ("pole", "pixel", "gameloop"))
-BACKEND = [sys.executable, str(BENCH / "backend.py")]
 POLE_STEPS = 400
 IMAGES = {"28 KiB": (84, 84, 4), "6 MB": (1080, 1920, 3)}
-
-
-@dataclass
-class Bench:
-    """How to measure.
-
-    Attributes:
-        cpus: Of the agent and of the env.
-        allowed: All that this process may use.
-        quick: Whether to be done within a minute, at the price of less certain figures.
-        directory: Where addresses lie.
-        on_progress: Called now and then, never inside a block.
-    """
-
-    cpus: tuple[int, int]
-    allowed: set[int]
-    quick: bool
-    directory: Path
-    on_progress: Callable[[], None] = lambda: None
-    _names: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
-
-    def rounds(self, full: int, quick: int) -> int:
-        """The number of rounds for this run."""
-        return quick if self.quick else full
-
-    def address(self) -> str:
-        """A new one."""
-        return str(self.directory / f"address-{next(self._names)}")
-
-    @contextmanager
-    def unpinned(self) -> Iterator[None]:
-        """Lets the kernel place what is started inside."""
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self.allowed)
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, before)
-
-    def alternate(self, contenders: dict[str, Block], rounds: int) -> Times:
-        """Alternating blocks, with the progress shown between rounds."""
-        return alternate(contenders, rounds, self.on_progress)
-
-
-def run(command: list[str], **variables: str) -> str:
-    """Runs a command to its end and returns what it printed."""
-    done = subprocess.run(
-        dependent(command), env=environment(**variables), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def run_c(bench: Bench, program: str, *arguments: object, wait: str = "adaptive") -> dict[str, Any]:
-    """Runs one of the C benchmarks and returns what it says."""
-    command = [str(BUILD / "bench" / program), *map(str, arguments)]
-    return json.loads(run(command, FERRY_WAIT=wait, TMPDIR=str(bench.directory)))  # type: ignore[no-any-return]
-
-
-@contextmanager
-def waiting(mode: str) -> Iterator[None]:
-    """Sets FERRY_WAIT for what is opened inside."""
-    before = os.environ.get("FERRY_WAIT")
-    os.environ["FERRY_WAIT"] = mode
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["FERRY_WAIT"]
-        else:
-            os.environ["FERRY_WAIT"] = before
-
-
-class Scene:
-    """Environments and agents of one comparison; all end with the context.
-
-    Args:
-        bench: How to measure.
-    """
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Scene:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def env(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        """Keeps an env until the end."""
-        self._stack.callback(env.close)
-        return env
-
-    def ferry(
-        self, command: list[str], *, serve: bool = True, wait: str = "adaptive", cpu: int | None = None, **options: Any
-    ) -> gym.Env[Any, Any]:
-        """An adapter to a new environment process.
-
-        Args:
-            command: Runs the environment.
-            serve: Whether it serves (and the adapter is a ClientEnv) or connects (to a ServerEnv).
-            wait: How both sides wait.
-            cpu: Where it runs; the env's CPU by default.
-            options: For ``gym.make``.
-        """
-        address = self._bench.address()
-        role, env_id = ("serve", "ferry/Client-v0") if serve else ("connect", "ferry/Server-v0")
-        self._child(command, role, address, wait, cpu)
-        with waiting(wait):
-            return self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
-
-    def c_agent(self, command: list[str], *, serve: bool = True, wait: str = "adaptive") -> CAgent:
-        """An agent written in C, connected to a new environment process."""
-        address = self._bench.address()
-        self._child(command, "serve" if serve else "connect", address, wait, None)
-        agent = CAgent(f"{'connect' if serve else 'serve'}:{address}", self._bench.cpus[0])
-        self._stack.enter_context(agent)
-        agent.wait_ready()
-        return agent
-
-    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
-        variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
-        self._stack.enter_context(Child(command, self._bench.cpus[1] if cpu is None else cpu, variables))
 
 
 def floor(bench: Bench) -> Section:

@@ -19,9 +19,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from measure import SECTIONS, Bench
+from measure import SECTIONS
 from processes import BENCH, BUILD
 from report import Section, machine, page, show
+from scene import Bench
 
 REFRESH_S = 0.5
 
