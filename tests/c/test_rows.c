@@ -371,7 +371,8 @@ static void test_agents_share_a_door(void) {
     int i, late = 7;
     for (i = 0; i < PLACES; i++) {
         memset(&desc, 0, sizeof desc);
-        desc.struct_size = sizeof desc, desc.address = "serve:arena", desc.beside = i > 0 ? agents[0] : NULL;
+        desc.struct_size = sizeof desc, desc.address = "serve:arena", desc.autoreset = FERRY_AUTORESET_NEXT_STEP;
+        desc.beside = i > 0 ? agents[0] : NULL;
         CHECK(ferry_agent_open(&desc, &agents[i], &why) == 0);
     }
     desc.beside = NULL;
