@@ -94,6 +94,7 @@ class Adapter(gymnasium.Env[Any, Any]):
         self._described: dict[str, spaces.Descriptions] = {}
         self._takes_calls = False
         self._num_rows = 1
+        self._copies = copy
         self._index = -1
         self.render_mode = render_mode
         self._options_format = blobs.JSON

@@ -298,7 +298,9 @@ class Crew:
             elif code >= 0:
                 told = f"ended with exit code {code}"
             else:
-                told = f"was killed by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
+                told = (
+                    f"was killed by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
+                )
         else:
             told = f"is of no use any more: {error}"
         return f"{self._name(index)}, pid {process.pid}, {told}; close() and make a new one"

@@ -80,6 +80,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(first.action_space, self.num_envs)
         self.metadata = {**first.metadata, "autoreset_mode": self._mode}
         self.render_mode = first.render_mode
+        self.copy = first._copies
         self.spec = first.remote_spec
         self._options_format = first._options_format
         self._agents = _core.Agents([channel._agent for channel in self._channels], rows, self._bell, _merged)

@@ -24,7 +24,9 @@ from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewar
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+from ferry.sb3 import FerryVecEnv
 
 POLE = Path(__file__).parents[2] / "build/examples/pole"
 
@@ -60,16 +62,17 @@ def test_check_env_has_no_complaint(connect: Connect, env_id: str) -> None:
 # ---- Learning ----
 
 
-def learn_the_pole(env: gymnasium.Env[Any, Any] | DummyVecEnv, judge: gymnasium.Env[Any, Any]) -> float:
+def learn_the_pole(env: gymnasium.Env[Any, Any] | VecEnv, judge: gymnasium.Env[Any, Any], verbose: int = 0) -> float:
     """Learns until the pole stays up, and returns what is reached afterwards.
 
     Args:
         env: To learn in.
         judge: To be judged in.
+        verbose: 1: the log is printed.
     """
     judged = Monitor(judge)
     judged.reset(seed=1000)
-    model = PPO("MlpPolicy", env, seed=0, device="cpu", **PPO_FOR_POLE)
+    model = PPO("MlpPolicy", env, seed=0, device="cpu", verbose=verbose, **PPO_FOR_POLE)
     stop = StopTrainingOnRewardThreshold(BAR + 20, verbose=0)
     model.learn(100_000, EvalCallback(judged, stop, n_eval_episodes=8, eval_freq=4096, verbose=0))
     mean, deviation = evaluate_policy(model, judged, n_eval_episodes=20)
@@ -89,29 +92,41 @@ def test_ppo_learns_gymnasiums_pole(connect: Connect) -> None:
 
 
 @pytest.mark.timeout(600)
+def test_ppo_learns_eight_rows_of_the_pole(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is logged on the way has the mean return of episodes."""
+    command = [str(POLE), "poles", "{num_envs}"]
+    with ferry.launch([POLE]) as judge:
+        envs = FerryVecEnv(ferry.launch(command, envs_per_engine=8, autoreset_mode="same_step"))
+        try:
+            assert learn_the_pole(envs, judge, verbose=1) >= BAR
+        finally:
+            envs.close()
+    assert "ep_rew_mean" in capfd.readouterr().out
+
+
+@pytest.mark.timeout(600)
 def test_a_training_on_four_engines_outlives_their_deaths() -> None:
     """One of four is killed every half second; what is learnt is what an undisturbed run learns."""
     chance = random.Random(1)
     over = threading.Event()
-    engines = [ferry.launch([POLE], on_crash="restart", max_restarts=1000) for _ in range(4)]
+    engines = ferry.launch([POLE], num_engines=4, on_crash="restart", max_restarts=1000, autoreset_mode="same_step")
     deaths = 0
 
     def kill() -> None:
         nonlocal deaths
         while not over.wait(0.5):
-            chance.choice(engines).process.kill()
+            chance.choice(engines.processes).kill()
             deaths += 1
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
         with ferry.launch([POLE]) as judge:
-            assert learn_the_pole(DummyVecEnv([lambda engine=engine: engine for engine in engines]), judge) >= BAR
+            assert learn_the_pole(FerryVecEnv(engines), judge) >= BAR
     finally:
         over.set()
         killer.join()
-        for engine in engines:
-            engine.close()
+        engines.close()
     print(f"{deaths} deaths on the way")
     assert deaths > 5
 
