@@ -10,30 +10,63 @@ cdef class Exchange:
     Attributes:
         count: Channels that take part.
         members: Their numbers.
-        turns: Their requests, then their answers.
+        turns: Their requests, then their answers; NULL where there is none to look at.
         rows: How many rows each of them has.
+        states: Of their rows.
+        at: The number of their first row in the batch.
         total: Rows of all of them.
+        incoming: Values from blobs, by number of the channel.
+        outgoing: Values that are to go into blobs, by member.
+        culprit: The member whose answer is being read.
     """
 
     cdef uint32_t count
     cdef uint32_t *members
     cdef const ferry_turn **turns
     cdef uint32_t *rows
+    cdef uint8_t **states
+    cdef Py_ssize_t *at
     cdef Py_ssize_t total
-    cdef list incoming  # values from blobs, by member
+    cdef list incoming
     cdef list outgoing
+    cdef uint32_t culprit
 
-    def __cinit__(self, Py_ssize_t most):
+    def __cinit__(self, Py_ssize_t most, list incoming):
+        self.incoming = incoming
         self.members = <uint32_t *>calloc(most + 1, sizeof(uint32_t))
         self.rows = <uint32_t *>calloc(most + 1, sizeof(uint32_t))
         self.turns = <const ferry_turn **>calloc(most + 1, sizeof(ferry_turn *))
-        if self.members is NULL or self.rows is NULL or self.turns is NULL:
+        self.states = <uint8_t **>calloc(most + 1, sizeof(uint8_t *))
+        self.at = <Py_ssize_t *>calloc(most + 1, sizeof(Py_ssize_t))
+        if (
+            self.members is NULL or self.rows is NULL or self.turns is NULL or self.states is NULL or self.at is NULL
+        ):
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.members)
         free(self.rows)
         free(<void *>self.turns)
+        free(self.states)
+        free(self.at)
+
+
+cdef enum:  # what a row is in
+    PLAYING
+    ENDED  # its episode is over
+    IDLE  # it must be reset: nobody has, or its environment has failed or gone since
+
+
+cdef class Told:
+    """What the blobs of an answer hold: infos by row, and values of fields; of the RESET, and of the STEP before it."""
+
+    cdef dict infos
+    cdef dict values
+    cdef dict step_infos
+    cdef dict step_values
+
+    def __cinit__(self):
+        self.infos, self.values, self.step_infos, self.step_values = {}, {}, {}, {}
 
 
 cdef class Column(Array):
@@ -106,12 +139,20 @@ cdef class Each(Node):
         cdef Extra extra = self.leaf.extra
         cdef list values = []
         cdef uint32_t i, row
-        for i in range(exchange.count):
-            extra.incoming = exchange.incoming[i]
-            for row in range(exchange.rows[i]):
-                extra.row = row
-                values.append(None if exchange.turns[i] is NULL else self.leaf.read(exchange.turns[i]))
-        extra.row = 0
+        cdef bint there
+        try:
+            for i in range(exchange.count):
+                exchange.culprit = i
+                extra.incoming = exchange.incoming[exchange.members[i]]
+                for row in range(exchange.rows[i]):
+                    extra.row = row
+                    there = exchange.turns[i] is not NULL and exchange.states[i][row] != IDLE
+                    values.append(self.leaf.read(exchange.turns[i]) if there else None)
+        except BackendError as error:
+            error.row = extra.row
+            raise
+        finally:
+            extra.row, extra.incoming = 0, {}
         return tuple(values)
 
     cdef int scatter(self, Exchange exchange, object value) except -1:
@@ -127,11 +168,19 @@ cdef class Each(Node):
                 extra.outgoing = exchange.outgoing[i]
                 for row in range(exchange.rows[i]):
                     extra.row = row
-                    self.leaf.write(exchange.turns[i], value[at])
+                    self.write_one(exchange.turns[i], value[at], at)
                     at += 1
         finally:
             extra.row = 0
             extra.outgoing = {}
+        return 0
+
+
+    cdef int write_one(self, const ferry_turn *turn, object value, Py_ssize_t at) except -1:
+        try:
+            self.leaf.write(turn, value)
+        except InvalidAction as error:
+            raise InvalidAction(f"row {at} of the batch: {error}") from None
         return 0
 
 
@@ -174,7 +223,7 @@ cdef Node spread(Node node, Form form, uint32_t num_rows, bint bounds, bint view
         return sequence
     leaf = node
     field = form.fields[leaf.index]
-    if field.capacity or field.kind >= FERRY_DICT or len(field.shape) == FERRY_MAX_NDIM:
+    if field.capacity or field.kind >= FERRY_DICT:
         each = Each("", "", node.error)
         each.what, each.leaf = node.what, leaf
         return each
@@ -216,11 +265,14 @@ cdef class Agents:
     cdef uint32_t *first  # row of each channel's first
     cdef Exchange whole
     cdef Exchange some
-    cdef const ferry_turn **last  # each channel's last answer with an observation
+    cdef const ferry_turn **last  # each channel's last answer, if it has reset on its connection
+    cdef list kept  # values from blobs that belong to the last answers, by channel
+    cdef list told  # what the blobs of the last answers hold, by channel: Told or None
     cdef ferry_agent **waiting
     cdef uint8_t *ready
-    cdef cnp.ndarray over  # [rows] uint8: its episode has ended
-    cdef uint8_t *over_at
+    cdef uint8_t *states  # [rows]
+    cdef bint busy
+    cdef Form form  # what the trees were grown from
     cdef Node observation
     cdef Node action
     cdef list columns  # typed infos: (key, field number, Column)
@@ -236,21 +288,27 @@ cdef class Agents:
         cdef Py_ssize_t i, total = 0
         self.agents, self.bell, self.merge = list(agents), bell, merge
         self.count = len(self.agents)
-        self.whole, self.some = Exchange(self.count), Exchange(self.count)
+        self.kept, self.told = [{}] * self.count, [None] * self.count
+        self.whole, self.some = Exchange(self.count, self.kept), Exchange(self.count, self.kept)
         self.first = <uint32_t *>calloc(self.count + 1, sizeof(uint32_t))
         self.last = <const ferry_turn **>calloc(self.count + 1, sizeof(ferry_turn *))
         self.waiting = <ferry_agent **>calloc(self.count + 1, sizeof(ferry_agent *))
         self.ready = <uint8_t *>calloc(self.count + 1, 1)
-        if self.first is NULL or self.last is NULL or self.waiting is NULL or self.ready is NULL:
+        self.states = <uint8_t *>calloc(sum(rows) + 1, 1)
+        if (
+            self.first is NULL or self.last is NULL or self.waiting is NULL or self.ready is NULL
+            or self.states is NULL
+        ):
             raise MemoryError()
         for i in range(self.count):
             self.first[i] = <uint32_t>total
             self.whole.members[i] = <uint32_t>i
             self.whole.rows[i] = rows[i]
+            self.whole.states[i] = self.states + total
+            self.whole.at[i] = total
             total += rows[i]
         self.whole.count, self.whole.total = self.count, total
-        self.over = np.zeros(total, np.uint8)
-        self.over_at = <uint8_t *>cnp.PyArray_DATA(self.over)
+        memset(self.states, IDLE, total)
         self.bind()
 
     def __dealloc__(self):
@@ -258,8 +316,9 @@ cdef class Agents:
         free(<void *>self.last)
         free(self.waiting)
         free(self.ready)
+        free(self.states)
 
-    def bind(self):
+    cdef int bind(self) except -1:
         """Prepares the step path, after a connection was made anew too."""
         cdef Agent agent = self.agents[0]
         cdef Form form = agent.form
@@ -271,6 +330,7 @@ cdef class Agents:
         self.action = spread(agent.action, form, total, agent.bounds, False)
         self.has_values = any_each(self.action)
         self.wants_incoming = any_each(self.observation)
+        self.form = form
         self.columns = []
         for key, index, node in agent.infos:
             field = batched(form.fields[index], total)
@@ -285,23 +345,30 @@ cdef class Agents:
                 self.terminated = array
             else:
                 self.truncated = array
+        return 0
 
     def replace(self, number, Agent agent):
         """Channel number has another agent, connected to an environment like the one before, or about to be."""
         cdef uint32_t member = number
         self.last[member] = NULL
         self.agents[member] = agent
+        memset(self.whole.states[member], IDLE, self.whole.rows[member])
 
     cdef Exchange among(self, object members):
         """The exchange with the channels of these numbers, None for all."""
         cdef Exchange some = self.some
-        cdef uint32_t i = 0
+        cdef uint32_t i = 0, member
+        if self.busy:
+            label = (<Agent>self.agents[0]).label
+            raise FerryError(f"{label} is in use by another thread or call; a handle serves one at a time")
         if members is None:
             return self.whole
         some.total = 0
         for member in members:
             some.members[i] = member
-            some.rows[i] = self.whole.rows[some.members[i]]
+            some.rows[i] = self.whole.rows[member]
+            some.states[i] = self.whole.states[member]
+            some.at[i] = some.total
             some.total += some.rows[i]
             i += 1
         some.count = i
@@ -309,11 +376,13 @@ cdef class Agents:
 
     cdef int enter(self, Exchange exchange) except -1:
         cdef uint32_t i, entered = 0
+        self.busy = True
         try:
             for i in range(exchange.count):
                 (<Agent>self.agents[exchange.members[i]]).enter()
                 entered += 1
         except BaseException:
+            self.busy = False
             for i in range(entered):
                 (<Agent>self.agents[exchange.members[i]]).leave()
             raise
@@ -321,6 +390,7 @@ cdef class Agents:
 
     cdef int leave(self, Exchange exchange) except -1:
         cdef uint32_t i
+        self.busy = False
         for i in range(exchange.count):
             (<Agent>self.agents[exchange.members[i]]).leave()
         return 0
@@ -332,7 +402,7 @@ cdef class Agents:
             action: Of the batched action space.
             fresh: By number of the channel, seeds: what has taken the place of a lost environment, and is reset instead.
         """
-        cdef Exchange exchange = self.whole
+        cdef Exchange exchange = self.among(None)
         self.enter(exchange)
         try:
             self.send_steps(exchange, action, fresh)
@@ -360,51 +430,75 @@ cdef class Agents:
     cdef int send_steps(self, Exchange exchange, object action, dict fresh) except -1:
         cdef ferry_turn *turn
         cdef Agent agent
-        cdef uint32_t i, row
-        cdef bint spoke = False
+        cdef uint32_t i
+        cdef list said
+        if fresh:
+            self.bind_again()
         for i in range(exchange.count):
             agent = self.agents[exchange.members[i]]
             if agent.needs_reset and (fresh is None or exchange.members[i] not in fresh):
                 raise ResetNeeded(agent.reset_text())
             exchange.turns[i] = agent.turn()
-        if self.disabled:
-            self.check_over(exchange)
+        self.check_states(exchange, fresh)
         if self.has_values:
             exchange.outgoing = [{} for _ in range(exchange.count)]
-            spoke = True
         self.action.scatter(exchange, action)
+        said = self.said(exchange) if self.has_values else None
         for i in range(exchange.count):
             agent = self.agents[exchange.members[i]]
-            turn = <ferry_turn *>exchange.turns[i]
             if fresh is not None and exchange.members[i] in fresh:
-                for row, seed in enumerate(fresh[exchange.members[i]]):
-                    turn.seed[row] = -1 if seed is None else seed
-                turn.kind = FERRY_RESET
-                agent.send(FERRY_RESET)
-                memset(self.over_at + self.first[exchange.members[i]], 0, exchange.rows[i])
+                self.send_reset(exchange.members[i], range(exchange.rows[i]), fresh[exchange.members[i]], None)
                 continue
-            if spoke and exchange.outgoing[i]:
-                agent.extra.outgoing = exchange.outgoing[i]
-                values = agent.values()
-                set_blob(&turn.blob, values)
+            turn = <ferry_turn *>exchange.turns[i]
+            if said is not None:
+                set_blob(&turn.blob, said[i])
             turn.kind = FERRY_STEP
             agent.send(FERRY_STEP)
         return 0
 
-    cdef int check_over(self, Exchange exchange) except -1:
-        cdef uint32_t i, row, first
-        over = []
+    cdef int bind_again(self) except -1:
+        """Binds if the first channel's connection is another."""
+        return self.bind() if (<Agent>self.agents[0]).form is not self.form else 0
+
+    cdef list said(self, Exchange exchange):
+        """The blobs of all actions, before the first is sent: what cannot travel has been seen by nobody then."""
+        cdef Agent agent
+        cdef uint32_t i
+        cdef list said = []
         for i in range(exchange.count):
-            first = self.first[exchange.members[i]]
+            agent = self.agents[exchange.members[i]]
+            agent.extra.outgoing = exchange.outgoing[i]
+            said.append(agent.values() if exchange.outgoing[i] else None)
+        return said
+
+    cdef int check_states(self, Exchange exchange, dict fresh) except -1:
+        cdef uint32_t i, row
+        cdef uint8_t worst = PLAYING
+        for i in range(exchange.count):
+            if fresh is not None and exchange.members[i] in fresh:
+                continue
             for row in range(exchange.rows[i]):
-                if self.over_at[first + row]:
-                    over.append(first + row)
-        if over:
+                worst = max(worst, exchange.states[i][row])
+        if worst == IDLE:
             raise ResetNeeded(
-                f"the episodes of the rows {over} have ended, and autoreset is disabled; reset them with "
-                'options={"reset_mask": mask} before the next step'
+                f"the rows {self.rows_in(exchange, IDLE)} have no episode under way; reset them before the next step"
+            )
+        if worst == ENDED and self.disabled:
+            raise ResetNeeded(
+                f"the episodes of the rows {self.rows_in(exchange, ENDED)} have ended, and autoreset is disabled; "
+                'reset them with options={"reset_mask": mask} before the next step'
             )
         return 0
+
+    cdef list rows_in(self, Exchange exchange, uint8_t state):
+        """The numbers of the rows that are in a state."""
+        cdef uint32_t i, row
+        cdef list found = []
+        for i in range(exchange.count):
+            for row in range(exchange.rows[i]):
+                if exchange.states[i][row] == state:
+                    found.append(self.first[exchange.members[i]] + row)
+        return found
 
     def send_resets(self, seeds, options, mask):
         """Sends a reset to the channels of which rows are to be reset.
@@ -417,43 +511,48 @@ cdef class Agents:
         Returns:
             Numbers of the channels.
         """
-        cdef ferry_turn *turn
-        cdef Exchange exchange
-        cdef Agent agent
-        cdef uint32_t i, row, first, count, number
-        cdef cnp.ndarray rows
-        chosen = [
-            number
-            for number in range(self.count)
-            if mask is None or mask[self.first[number]:self.first[number] + self.whole.rows[number]].any()
-        ]
-        exchange = self.among(chosen)
-        self.enter(exchange)
+        cdef uint32_t number, first, count
+        cdef list chosen = []
+        self.enter(self.among(None))
         try:
-            for i in range(exchange.count):
-                agent = self.agents[exchange.members[i]]
-                if agent.owed:
-                    agent.receive()
-                    agent.owed, agent.arrived = 0, False
-            for i in range(exchange.count):
-                agent = self.agents[exchange.members[i]]
-                turn = agent.turn()
-                first = self.first[exchange.members[i]]
-                count = exchange.rows[i]
-                rows = np.arange(count, dtype=np.uint32)
-                if mask is not None:
-                    rows = rows[mask[first:first + count]]
-                turn.rows, turn.num_rows = <const uint32_t *>cnp.PyArray_DATA(rows), <uint32_t>len(rows)
-                for row in rows:
-                    seed = seeds[first + row]
-                    turn.seed[row] = -1 if seed is None else seed
-                    self.over_at[first + row] = 0
-                set_blob(&turn.blob, options)
-                turn.kind = FERRY_RESET
-                agent.send(FERRY_RESET)
+            self.bind_again()
+            for number in range(self.count):
+                self.drain(number)
+            for number in range(self.count):
+                first, count = self.first[number], self.whole.rows[number]
+                rows = range(count) if mask is None else np.flatnonzero(mask[first:first + count])
+                if len(rows):
+                    chosen.append(number)
+                    self.send_reset(number, rows, seeds[first:first + count], options)
         finally:
-            self.leave(exchange)
+            self.leave(self.whole)
         return chosen
+
+    cdef int drain(self, uint32_t number) except -1:
+        """Takes an answer that is still owed, and forgets all but where it has left the rows."""
+        cdef Agent agent = self.agents[number]
+        if agent.owed:
+            try:
+                self.take(agent, self.whole, number)
+            except (BackendError, InvalidAction):
+                pass
+        if not agent.has_reset:
+            memset(self.whole.states[number], IDLE, self.whole.rows[number])
+        return 0
+
+    cdef int send_reset(self, uint32_t number, rows, list seeds, tuple options) except -1:
+        cdef Agent agent = self.agents[number]
+        cdef ferry_turn *turn = agent.turn()
+        cdef cnp.ndarray numbers = np.asarray(rows, np.uint32)
+        cdef uint32_t row
+        turn.rows, turn.num_rows = <const uint32_t *>cnp.PyArray_DATA(numbers), <uint32_t>len(numbers)
+        for row in rows:
+            seed = seeds[row]
+            turn.seed[row] = -1 if seed is None else seed
+        set_blob(&turn.blob, options)
+        turn.kind = FERRY_RESET
+        agent.send(FERRY_RESET)
+        return 0
 
     # ---- Waiting ----
 
@@ -481,8 +580,12 @@ cdef class Agents:
         cdef uint32_t i
         cdef int rc = 0
         cdef int look
+        cdef Agent agent
         for i in range(exchange.count):
-            self.waiting[i] = (<Agent>self.agents[exchange.members[i]]).handle
+            agent = self.agents[exchange.members[i]]
+            if agent.handle is NULL:
+                raise PeerGoneError(f"{agent.label} is not connected; reset() connects again")
+            self.waiting[i] = agent.handle
         for look in range(LOOKS):
             rc = ferry_agent_wait_any(self.bell.handle, self.waiting, exchange.count, at_least, 0, self.ready)
             if rc != 0 or timeout_ns == 0:
@@ -546,6 +649,7 @@ cdef class Agents:
             self.leave(exchange)
 
     cdef tuple receive_from(self, Exchange exchange, int64_t timeout_ns, bint is_reset=False):
+        cdef Exchange seen
         cdef Agent agent
         cdef uint32_t i
         cdef dict errors = None
@@ -560,19 +664,30 @@ cdef class Agents:
                 errors[exchange.members[i]] = error
         if errors is not None:
             return errors, None
-        return None, self.result(exchange, None, is_reset)
+        seen = self.seen(exchange) if is_reset else exchange
+        try:
+            return None, self.result(exchange, seen, is_reset, None)
+        except BackendError as error:  # of an observation that cannot be read
+            self.idle(seen, seen.culprit)
+            return {seen.members[seen.culprit]: error}, None
+
+    def give_back(self, members, errors):
+        """After `receive` with errors: makes the other channels' answers owed again, though they are here.
+
+        Returns:
+            The numbers of these channels.
+        """
+        cdef list others = [member for member in members if member not in errors]
+        cdef uint32_t member
+        cdef Agent agent
+        for member in others:
+            agent = self.agents[member]
+            agent.owed, agent.arrived = self.last[member].kind, True
+        return others
 
     def observe(self):
         """The observation of all rows, as they are."""
-        cdef uint32_t i
-        self.enter(self.whole)
-        try:
-            self.whole.incoming = [{}] * self.count
-            for i in range(self.count):
-                self.whole.turns[i] = self.last[i]
-            return self.observation.gather(self.whole)
-        finally:
-            self.leave(self.whole)
+        return self.observation.gather(self.all_last())
 
     def result_of_resets(self, members):
         """What `receive` would give after `send_resets`, once more."""
@@ -580,7 +695,7 @@ cdef class Agents:
         cdef uint32_t i
         for i in range(exchange.count):
             exchange.turns[i] = self.last[exchange.members[i]]
-        return self.result(exchange, None, True)
+        return self.result(exchange, self.seen(exchange), True, None)
 
     def result_despite(self, members, lost):
         """The result of a step, after `receive` has told of lost environments: their rows end truncated.
@@ -589,7 +704,13 @@ cdef class Agents:
             members: As of `receive`.
             lost: By number of the channel, the info of all its rows.
         """
-        return self.result(self.among(members), lost)
+        cdef Exchange exchange = self.among(members)
+        cdef uint32_t i
+        for i in range(exchange.count):
+            if exchange.members[i] in lost:
+                exchange.turns[i] = self.last_of(exchange.members[i])
+                memset(exchange.states[i], ENDED, exchange.rows[i])
+        return self.result(exchange, exchange, False, lost)
 
     cdef int tell_late(self, Exchange exchange) except -1:
         late = [exchange.members[i] for i in range(exchange.count) if not self.ready[i]]
@@ -601,48 +722,90 @@ cdef class Agents:
         )
 
     cdef int take(self, Agent agent, Exchange exchange, uint32_t i) except -1:
-        cdef uint32_t member = exchange.members[i], first = self.first[member], row
+        """Takes a member's answer, and keeps book of its rows."""
         cdef const ferry_turn *answer
         if not agent.owed:
             raise FerryError(f"{agent.label} owes no answer; there is nothing to wait for")
-        agent.receive()
-        agent.owed, agent.arrived = 0, False
-        answer = agent.answer
-        self.last[member] = answer
-        if answer.status[0] != FERRY_ROW_OK:
-            agent.refused(answer, answer.kind)
-        exchange.turns[i] = answer
+        self.told[exchange.members[i]] = None
+        try:
+            agent.receive()
+            agent.owed, agent.arrived = 0, False
+            answer = agent.answer
+            if answer.status[0] != FERRY_ROW_OK:
+                agent.refused(answer, answer.kind)
+            self.told[exchange.members[i]] = self.told_by(agent, answer, exchange.rows[i])
+        except FerryTimeoutError:
+            raise
+        except FerryError:
+            self.idle(exchange, i)
+            raise
+        exchange.turns[i] = self.last[exchange.members[i]] = answer
         if answer.kind == FERRY_RESET:
             agent.needs_reset, agent.has_reset = False, True
-        else:
-            for row in range(exchange.rows[i]):
-                self.over_at[first + row] = answer.terminated[row] != 0 or answer.truncated[row] != 0
+        self.keep_book(exchange, i)
         return 0
+
+    cdef int idle(self, Exchange exchange, uint32_t i) except -1:
+        """Whatever a member's rows were in, they must be reset."""
+        (<Agent>self.agents[exchange.members[i]]).needs_reset = True
+        memset(exchange.states[i], IDLE, exchange.rows[i])
+        return 0
+
+    cdef int keep_book(self, Exchange exchange, uint32_t i) except -1:
+        """Notes in what the rows of an answer are now, and which values belong to it."""
+        cdef const ferry_turn *answer = exchange.turns[i]
+        cdef Told told = self.told[exchange.members[i]]
+        cdef uint32_t k, row
+        for k in range(answer.num_rows):
+            row = answer.rows[k]
+            over = answer.kind == FERRY_STEP and (answer.terminated[row] != 0 or answer.truncated[row] != 0)
+            exchange.states[i][row] = ENDED if over else PLAYING
+        if self.wants_incoming:
+            values = {} if told is None else {**told.step_values, **told.values}
+            if answer.num_rows < exchange.rows[i]:
+                values = {**self.kept[exchange.members[i]], **values}
+            self.kept[exchange.members[i]] = values
+        return 0
+
+    cdef Told told_by(self, Agent agent, const ferry_turn *answer, uint32_t num_rows):
+        """What the blobs of an answer hold, None if there are none."""
+        cdef Told told
+        if answer.blob.format == FERRY_NONE and answer.step_blob.format == FERRY_NONE:
+            return None
+        told = Told()
+        told.infos, told.values = self.infos_of(agent, &answer.blob, num_rows)
+        told.step_infos, told.step_values = self.infos_of(agent, &answer.step_blob, num_rows)
+        return told
+
+    # ---- Results ----
+
+    cdef const ferry_turn *last_of(self, uint32_t number) noexcept:
+        """A channel's last answer with an observation, NULL if there is none (any more)."""
+        cdef Agent agent = self.agents[number]
+        return self.last[number] if agent.has_reset and agent.handle is not NULL else NULL
+
+    cdef Exchange all_last(self):
+        """All rows, as they were seen last."""
+        cdef uint32_t i
+        for i in range(self.count):
+            self.whole.turns[i] = self.last_of(i)
+        return self.whole
+
+    cdef Exchange seen(self, Exchange exchange):
+        """The exchange whose observations a reset returns: of all rows, those that were not reset as they were."""
+        cdef uint32_t i
+        if exchange is self.whole:
+            return exchange
+        for i in range(exchange.count):
+            exchange.at[i] = self.whole.at[exchange.members[i]]
+        return self.all_last()
 
     cdef bint is_lost(self, Exchange exchange, uint32_t i, dict lost) except -1:
         return lost is not None and exchange.members[i] in lost
 
-    # ---- Results ----
-
-    cdef object result(self, Exchange exchange, dict lost, bint is_reset=False):
-        cdef object infos
-        cdef uint32_t i
-        cdef Exchange seen = exchange
-        if lost is not None:
-            for i in range(exchange.count):
-                if self.is_lost(exchange, i, lost):
-                    exchange.turns[i] = self.last[exchange.members[i]]
-        infos = self.infos(exchange, is_reset, lost)
+    cdef object result(self, Exchange exchange, Exchange seen, bint is_reset, dict lost):
+        cdef object infos = self.infos(exchange, seen, is_reset, lost)
         if is_reset:
-            # Of the rows that were not reset too, as they were.
-            seen = self.whole
-            if seen is not exchange:
-                seen.incoming = [{} for _ in range(seen.count)]
-                if exchange.incoming is not None:
-                    for i in range(exchange.count):
-                        seen.incoming[exchange.members[i]] = exchange.incoming[i]
-            for i in range(seen.count):
-                seen.turns[i] = self.last[i]
             return self.observation.gather(seen), infos
         reward, terminated, truncated = self.numbers(exchange, lost)
         return self.observation.gather(exchange), reward, terminated, truncated, infos
@@ -670,7 +833,6 @@ cdef class Agents:
                 memset(to, 0, exchange.rows[i] * sizeof(double))
                 memset(ends, 0, exchange.rows[i])
                 memset(cuts, 1, exchange.rows[i])
-                memset(self.over_at + self.first[exchange.members[i]], 1, exchange.rows[i])
             else:
                 memcpy(to, answer.reward, exchange.rows[i] * sizeof(double))
                 for row in range(exchange.rows[i]):
@@ -680,19 +842,16 @@ cdef class Agents:
             cuts += exchange.rows[i]
         return reward, terminated, truncated
 
-    cdef object infos(self, Exchange exchange, bint is_reset, dict lost):
-        """The infos of all rows; also takes values for the observation out of the blobs."""
+    cdef object infos(self, Exchange exchange, Exchange seen, bint is_reset, dict lost):
+        """The infos of all rows that are seen."""
         cdef const ferry_turn *answer
         cdef uint32_t i, row
         cdef bint more = False
         cdef dict infos = {}
-        exchange.incoming = None
         if lost is not None:
-            return self.merge(exchange.total, self.entries(exchange, is_reset, lost), infos)
+            return self.merge(exchange.total, self.entries(exchange, exchange, is_reset, lost), infos)
         for i in range(exchange.count):
-            answer = exchange.turns[i]
-            if answer.blob.format != FERRY_NONE or answer.step_blob.format != FERRY_NONE:
-                more = True
+            more = more or self.told[exchange.members[i]] is not None
         if self.same_step and not is_reset and not more:
             for i in range(exchange.count):
                 answer = exchange.turns[i]
@@ -700,68 +859,70 @@ cdef class Agents:
                     if answer.terminated[row] or answer.truncated[row]:
                         more = True
         for key, index, column in self.columns:
-            self.add_typed(infos, exchange, key, index, column)
+            self.add_typed(infos, exchange, seen, key, index, column)
         if not more:
-            if self.wants_incoming:
-                exchange.incoming = [{}] * exchange.count
             return infos
-        return self.merge(exchange.total, self.entries(exchange, is_reset, None), infos)
+        return self.merge(seen.total, self.entries(exchange, seen, is_reset, None), infos)
 
-    cdef int add_typed(self, dict infos, Exchange exchange, key, uint32_t index, Column column) except -1:
+    cdef int add_typed(
+        self, dict infos, Exchange exchange, Exchange seen, key, uint32_t index, Column column
+    ) except -1:
         """Adds a typed info: an array, and a mask of the rows that have it."""
         cdef cnp.npy_bool *at
         cdef uint32_t i, row
         cdef bint any_present = False
-        mask = np.empty(exchange.total, bool)
-        at = <cnp.npy_bool *>cnp.PyArray_DATA(mask)
+        mask = np.zeros(seen.total, bool)
         for i in range(exchange.count):
+            at = <cnp.npy_bool *>cnp.PyArray_DATA(mask) + exchange.at[i]
             for row in range(exchange.rows[i]):
                 at[row] = exchange.turns[i].present[index][row] != 0
                 any_present = any_present or at[row]
-            at += exchange.rows[i]
         if any_present:
-            array = column.gather(exchange)
+            array = column.gather(seen)
             array[~mask] = 0
             infos[key], infos["_" + key] = array, mask
         return 0
 
-    cdef list entries(self, Exchange exchange, bint is_reset, dict lost):
+    cdef list entries(self, Exchange exchange, Exchange seen, bint is_reset, dict lost):
         """What there is to tell of single rows, in ascending order."""
-        cdef const ferry_turn *answer
-        cdef Agent agent
-        cdef uint32_t i, row, at = 0
-        cdef list told = []
-        cdef bint ended
-        cdef bint with_finals = self.same_step and not is_reset
-        exchange.incoming = []
+        cdef uint32_t i, row
+        cdef list entries = []
         for i in range(exchange.count):
-            agent = self.agents[exchange.members[i]]
-            answer = exchange.turns[i]
+            seen.culprit = i  # nothing of a reset's is read here; of a step, what is seen is the exchange
             if self.is_lost(exchange, i, lost):
                 info = lost[exchange.members[i]]
                 for row in range(exchange.rows[i]):
-                    if self.same_step and answer is not NULL:
-                        told.append((at + row, info, self.row_of(agent, answer, row, False, {}), info))
-                    else:
-                        told.append((at + row, info))
-                exchange.incoming.append({})
-                at += exchange.rows[i]
-                continue
-            infos, values = self.infos_of(agent, &answer.blob, exchange.rows[i])
-            step_infos, step_values = self.infos_of(agent, &answer.step_blob, exchange.rows[i])
-            exchange.incoming.append({**step_values, **values})
-            for row in range(exchange.rows[i]):
-                ended = with_finals and (answer.terminated[row] != 0 or answer.truncated[row] != 0)
-                if ended:
-                    final_info = {**self.typed_finals(agent, answer, row), **step_infos.get(row, {})}
-                    observation = self.row_of(agent, answer, row, True, step_values)
-                    told.append((at + row, infos.get(row, {}), observation, final_info))
-                    continue
-                info = infos.get(row) if row in infos else step_infos.get(row)
-                if info:
-                    told.append((at + row, info))
-            at += exchange.rows[i]
-        return told
+                    entries.append((exchange.at[i] + row, info, *self.end_of_lost(exchange, i, row, info)))
+            else:
+                self.add_entries(entries, exchange, i, is_reset)
+        return entries
+
+    cdef tuple end_of_lost(self, Exchange exchange, uint32_t i, uint32_t row, dict info):
+        """The last that is known of a row, where its end is to be told."""
+        cdef uint32_t member = exchange.members[i]
+        if not self.same_step or exchange.turns[i] is NULL:
+            return ()
+        return self.row_of(self.agents[member], exchange.turns[i], row, False, self.kept[member]), info
+
+    cdef int add_entries(self, list entries, Exchange exchange, uint32_t i, bint is_reset) except -1:
+        """Adds the entries of a member's rows."""
+        cdef const ferry_turn *answer = exchange.turns[i]
+        cdef Agent agent = self.agents[exchange.members[i]]
+        cdef Told told = self.told[exchange.members[i]]
+        cdef Py_ssize_t at = exchange.at[i]
+        cdef bint with_finals = self.same_step and not is_reset
+        cdef uint32_t row
+        if told is None and not with_finals:
+            return 0
+        told = told or Told()
+        for row in range(exchange.rows[i]):
+            info, step_info = told.infos.get(row, {}), told.step_infos.get(row, {})
+            if with_finals and (answer.terminated[row] or answer.truncated[row]):
+                final_info = {**self.typed_finals(agent, answer, row), **step_info}
+                entries.append((at + row, info, self.row_of(agent, answer, row, True, told.step_values), final_info))
+            elif info or step_info:
+                entries.append((at + row, info or step_info))
+        return 0
 
     cdef object row_of(self, Agent agent, const ferry_turn *answer, uint32_t row, bint final, dict values):
         """A row's observation, or the one at the end of its episode."""
@@ -769,6 +930,9 @@ cdef class Agents:
         extra.final, extra.row, extra.incoming = final, row, values
         try:
             return agent.single.read(answer)
+        except BackendError as error:
+            error.row = row
+            raise
         finally:
             extra.final, extra.row, extra.incoming = False, 0, {}
 
@@ -801,7 +965,6 @@ cdef class Agents:
             told = {int(row): info for row, info in told.items()}
             if not all([isinstance(info, dict) for info in told.values()]):
                 raise ValueError("it is not a map from rows to maps")
-        except (ValueError, AttributeError, TypeError) as error:
-            agent.needs_reset = True
+        except (ValueError, AttributeError, TypeError, OverflowError) as error:
             raise BackendError.of_report(agent.name, f"its info cannot be read: {error}") from None
         return told, values

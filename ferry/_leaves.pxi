@@ -273,7 +273,7 @@ cdef class Array(Leaf):
     """
 
     cdef int ndim
-    cdef cnp.npy_intp shape[FERRY_MAX_NDIM]
+    cdef cnp.npy_intp shape[FERRY_MAX_NDIM + 1]  # of a batch there is one more
     cdef size_t size_bytes
     cdef cnp.ndarray low
     cdef cnp.ndarray high
