@@ -106,9 +106,7 @@ class Serve(Protocol):
 def serve(start: Start) -> Serve:
     """Starts a ServerBackend or ClientBackend for an environment's id."""
 
-    def serve(
-        env_id: str, address: str = "test", paradigm: str = "ServerBackend", num_envs: int = 1
-    ) -> Backend:
+    def serve(env_id: str, address: str = "test", paradigm: str = "ServerBackend", num_envs: int = 1) -> Backend:
         code = f"import sys, ferry; ferry.{paradigm}(sys.argv[1], sys.argv[2], num_envs=int(sys.argv[3])).run()"
         return Backend(start("-c", code, env_id, address, str(num_envs)), address)
 

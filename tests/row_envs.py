@@ -64,6 +64,8 @@ class Told(gymnasium.Env[Any, Any]):
 
     def _info(self) -> dict[str, Any]:
         random = self.np_random
+        if random.integers(2):
+            return {}
         told: dict[str, Any] = {
             "count": self._time,
             "mixed": random.choice([0, 1]) and self._time / 3 or np.int16(self._time),

@@ -32,7 +32,7 @@ from row_envs import DO, END_BOTH, GO_ON, Faulty
 
 MODES = ["next_step", "same_step", "disabled"]
 # Rows of each backend.
-TOPOLOGIES = {"one backend": [4], "one row each": [1, 1, 1], "many of each": [2, 3]}
+TOPOLOGIES = {"one backend": [3], "one row each": [1, 1], "many of each": [2, 2]}
 # Steps in each topology; together 10,000 in each mode.
 STEPS = {"Told": 2200, "Numbers": 900, "Nested": 200, "Wordy": 60, "Graphs": 60, "EightDimensions": 20}
 
