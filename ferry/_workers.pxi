@@ -58,6 +58,7 @@ cdef class Workers(Agents):
             for number, field in enumerate(agent.form.fields)
             if field.role == FERRY_OBSERVATION and field.kind == FERRY_OTHER
         ]
+        memset(self.states, PLAYING, self.whole.total)  # whether they may be stepped, the workers know
         self.values = [
             {number + extra.num_fields * row: None for row in range(count) for number in others} for count in rows
         ]
@@ -182,13 +183,13 @@ cdef class Workers(Agents):
         cdef uint32_t i
         if exchange.turns[0].kind == FERRY_CALL:
             return [(<Agent>self.agents[exchange.members[i]]).returned(exchange.turns[i]) for i in range(exchange.count)]
-        infos = self.told(exchange)
+        infos = self.reports(exchange)
         if exchange.turns[0].kind == FERRY_RESET:
-            return self.seen(), infos
+            return self.picture(), infos
         reward, terminated, truncated = self.numbers(exchange, None)
-        return self.seen(), reward, terminated, truncated, infos
+        return self.picture(), reward, terminated, truncated, infos
 
-    cdef list told(self, Exchange exchange):
+    cdef list reports(self, Exchange exchange):
         """[(row, info)] of what blobs say; values of fields are kept."""
         cdef const ferry_blob *blob
         cdef uint32_t i, member
@@ -206,7 +207,7 @@ cdef class Workers(Agents):
             all_told.extend([(self.first[member] + row, info) for row, info in infos.items()])
         return all_told
 
-    cdef object seen(self):
+    cdef object picture(self):
         """The observation of all rows, of those too that the last exchange was not about."""
         cdef uint32_t i
         for i in range(self.count):
@@ -218,7 +219,7 @@ cdef class Workers(Agents):
         """The last observation of all rows, zeros where there was none yet."""
         self.enter(self.whole)
         try:
-            return self.seen()
+            return self.picture()
         finally:
             self.leave(self.whole)
 
