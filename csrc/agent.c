@@ -312,12 +312,13 @@ static void ferry__look_after_all(ferry_agent *const *agents, uint32_t count, in
 }
 
 /* Goes on where spinning ends. */
-static int ferry__wait_for_many(ferry__bell_page *page, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
+static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
                                 uint8_t *ready) {
+    ferry__bell_page *page = ferry__bell_page_of(bell->region);
     ferry__policy policy = agents[0]->channel.policy;
     int64_t start = ferry__platform_now_ns(), now = start, left;
     uint32_t total, seen;
-    int slept = 0;
+    int slept = 0, handovers = 0;
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);
@@ -325,7 +326,8 @@ static int ferry__wait_for_many(ferry__bell_page *page, ferry_agent *const *agen
         if (total >= at_least) return (int)total;
         if (left <= 0) return 0;
         if (policy == FERRY__SPIN) ferry__pause();
-        else if (policy == FERRY__ADAPTIVE && now - start < FERRY__YIELD_NS) ferry__platform_yield();
+        else if (policy == FERRY__ADAPTIVE && handovers < FERRY__HANDOVERS && now - start < FERRY__YIELD_NS)
+            (void)ferry__yield(&bell->looks, &handovers);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
             ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
@@ -347,7 +349,7 @@ int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t 
     if (at_least > count) at_least = count;
     if (at_least == 0) at_least = 1;
     if (count == 0) return 0;
-    for (looks = timeout_ns != 0 && agents[0]->channel.policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0; looks >= 0; looks--) {
+    for (looks = timeout_ns != 0 && agents[0]->channel.policy != FERRY__BLOCK ? bell->looks : 0; looks >= 0; looks--) {
         total = ferry__count_ready(agents, count, ready);
         if (total >= at_least) return (int)total;
         if (looks > 0) ferry__pause();
@@ -357,5 +359,5 @@ int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t 
         total = ferry__count_ready(agents, count, ready);
         return total >= at_least ? (int)total : 0;
     }
-    return ferry__wait_for_many(ferry__bell_page_of(bell->region), agents, count, at_least, timeout_ns, ready);
+    return ferry__wait_for_many(bell, agents, count, at_least, timeout_ns, ready);
 }

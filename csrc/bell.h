@@ -13,6 +13,7 @@ extern "C" {
 
 struct ferry_bell {
     ferry__region *region; /* a page of its own */
+    int looks; /* as ferry__waiter's */
 };
 
 static inline ferry__bell_page *ferry__bell_page_of(const ferry__region *region) { return (ferry__bell_page *)(void *)region->base; }

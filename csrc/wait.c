@@ -47,15 +47,16 @@ static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
     int64_t start, now, deadline;
-    int err, slept = 0;
+    int err, slept = 0, handovers = 0;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
-    if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
+    if (*waiter->hasty > 0) --*waiter->hasty;
+    else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
         do {
-            ferry__platform_yield();
+            now = ferry__yield(waiter->looks, &handovers);
             if (ferry__changed(word, previous)) return 1;
-            now = ferry__platform_now_ns();
-        } while (now < ferry__least(start + FERRY__YIELD_NS, deadline));
+        } while (handovers < FERRY__HANDOVERS && now < ferry__least(start + FERRY__YIELD_NS, deadline));
+        if (handovers == FERRY__HANDOVERS) *waiter->hasty = FERRY__HASTY_WAITS;
     }
     for (;;) {
         err = waiter->idle(waiter->user, now, slept);

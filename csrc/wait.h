@@ -20,6 +20,8 @@ typedef struct ferry__waiter {
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t *crowded;       /* counts the waits on the peer's own processor */
+    int *looks;              /* how often the next wait looks before it yields; set here */
+    uint32_t *hasty;         /* so many waits are yet to sleep at once; set here */
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
     void *user;
@@ -31,11 +33,31 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
  * is no use. */
 #define FERRY__YIELD_NS 50000
+/* Yields that hand the processor over cost little, but whoever is kept waiting by those who only ask is kept from working: after so many of
+ * them sleeping is better for all. */
+#ifndef FERRY__HANDOVERS
+#define FERRY__HANDOVERS 3
+#endif
+#ifndef FERRY__HASTY_WAITS
+#define FERRY__HASTY_WAITS 31 /* then yielding is tried again */
+#endif
 /* So long sleeps a wait at most before it looks around. */
 #define FERRY__SLICE_NS 20000000
 
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
+
+/* Yields. Spinning is of use while the processor is wanted by nobody else, and the waste of it where somebody is: perhaps the very peer. A
+ * yield that comes back late has handed the processor over; then the next wait yields at once. */
+#define FERRY__HANDED_OVER_NS 1000
+static inline int64_t ferry__yield(int *looks, int *handovers) {
+    int64_t start = ferry__platform_now_ns(), end;
+    ferry__platform_yield();
+    end = ferry__platform_now_ns();
+    *looks = end - start > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
+    *handovers += *looks == 0;
+    return end;
+}
 
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
  * idle's error. */

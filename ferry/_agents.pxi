@@ -270,6 +270,8 @@ cdef class Agents:
     cdef list told  # what the blobs of the last answers hold, by channel: Told or None
     cdef ferry_agent **waiting
     cdef uint8_t *ready
+    cdef bint hopeful  # as a Handle's
+    cdef uint32_t hopeless
     cdef uint8_t *states  # [rows]
     cdef bint busy
     cdef Form form  # what the trees were grown from
@@ -586,10 +588,11 @@ cdef class Agents:
             if agent.handle is NULL:
                 raise PeerGoneError(f"{agent.label} is not connected; reset() connects again")
             self.waiting[i] = agent.handle
-        for look in range(LOOKS):
+        for look in range(looks_after(&self.hopeful, &self.hopeless)):
             rc = ferry_agent_wait_any(self.bell.handle, self.waiting, exchange.count, at_least, 0, self.ready)
             if rc != 0 or timeout_ns == 0:
                 break
+        self.hopeful = rc != 0
         if rc == 0 and timeout_ns != 0:
             rc = self.sleep(exchange, at_least, timeout_ns)
         if rc < 0:

@@ -170,6 +170,17 @@ cdef enum:
     # taking the GIL costs a tenth of that alone, and much more when another thread wants it.
     LOOKS = 36
 
+    RETRY = 16  # where looking did not help the last time, it is tried again after so many waits
+
+
+cdef inline int looks_after(bint *hopeful, uint32_t *hopeless) noexcept:
+    """How often to look before the GIL is dropped."""
+    if hopeful[0]:
+        return LOOKS
+    hopeless[0] += 1
+    return LOOKS if hopeless[0] % RETRY == 0 else 1
+
+
 cdef int64_t SLICE_NS = 40_000_000  # between two looks at signals, closing and, above, at a launched process
 
 
@@ -185,9 +196,12 @@ cdef class Handle:
     cdef bint stopping
     cdef bint closed
     cdef list lines  # of C's log, not told yet
+    cdef bint hopeful  # looking helped the last time
+    cdef uint32_t hopeless  # waits where it was not tried
 
     def __cinit__(self):
         self.lines = []
+        self.hopeful = True
 
     cdef int look(self, int64_t timeout_ns) noexcept nogil:
         """One C call that waits: 1 there it is, 0 not yet, or an error."""
@@ -232,10 +246,11 @@ cdef class Handle:
         """Waits: 1 there it is, 0 not within the time. Other threads run meanwhile; signals are handled every slice."""
         cdef int rc = 0
         cdef int _look
-        for _look in range(LOOKS):
+        for _look in range(looks_after(&self.hopeful, &self.hopeless)):
             rc = self.look(0)
             if rc != 0:
                 break
+        self.hopeful = rc != 0
         if rc == 0 and timeout_ns != 0:
             rc = self.sleep(timeout_ns)
         if rc < 0:
