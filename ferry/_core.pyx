@@ -5,11 +5,11 @@ when to connect again is decided above. A handle is used by one thread at a time
 """
 
 import collections.abc
-import copy
 import logging
 import operator
 import time
 from collections import namedtuple
+from copy import deepcopy
 
 import numpy as np
 
@@ -309,8 +309,8 @@ cdef class Agent(Handle):
         max_bytes: Larger regions are refused; 0: the library's limit.
         autoreset: DISABLED, NEXT_STEP or SAME_STEP.
         bell: Shared with other agents, or None.
-        siblings: Agents that serve the same address and listen together: a list, to which this one adds itself; or None.
-        trusted: Whether the other side is a worker of this process's own: values are taken as they come.
+        trusted: Whether the other side is a worker of this process's own, and values go over as they are.
+        trusted: Whether the other side is a worker of this process's own: values go over as they are.
     """
 
     cdef ferry_agent *handle

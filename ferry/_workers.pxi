@@ -1,10 +1,10 @@
 # An agent and the worker processes that it has started itself: AsyncVectorEnv's step path.
 #
-# The two trust each other, as anybody trusts his own children: what has no typed field travels pickled, and comes out as the
-# object that went in. A STEP without a blob has its actions in the slot, one with a blob a list of them, one for each row. A
-# RESET's blob is (seeds, options), a CALL's whatever the two modules above make of it. An answer's blob is a map from rows to
-# infos, in the format VALUES a list of this map and the values of fields. What becomes of a row whose episode has ended is the
-# worker's affair: the library is told AUTORESET_DISABLED, so that what an env returns at an end arrives as the env returned it.
+# The two trust each other, as anybody trusts his own children: what has no typed field travels pickled, and comes out
+# as the object that went in. A STEP without a blob has its actions in the slot, one with a blob a list of them, by row. A
+# RESET's blob is (seeds, options), a CALL's whatever the modules above make of it. An answer's blob is a map from rows
+# to infos, in the format VALUES a list of this map and the values of fields. What becomes of a row whose episode has
+# ended is the worker's affair, and the library's autoreset is off: what an env returns at an end arrives as it was.
 
 
 cdef bint is_typed(Node node, object value):
@@ -46,7 +46,10 @@ cdef int fix(Node node) except -1:
 
 
 cdef class Workers(Agents):
-    """The channels to an agent's own workers: `trusted`, with autoreset DISABLED. Arguments as for Agents; merge is None."""
+    """The channels to an agent's own workers: `trusted`, with autoreset DISABLED.
+
+    Arguments as for Agents, without a merge.
+    """
 
     cdef list values  # by channel: what its last answers said of fields that do not lie in the slot
 
@@ -139,10 +142,10 @@ cdef class Workers(Agents):
             timeout: Seconds, None for ever.
 
         Returns:
-            (late, errors, result). Late: the numbers of those that have not answered, who go on owing it, or None. Then nothing
-            was taken. Errors: by number of the channel, or None. If there are any, result is None. Else it is, for a
-            STEP, (observations, rewards, terminations, truncations, infos), for a RESET (observations, infos), with infos
-            as pairs (row, info), and for a CALL what each channel has returned.
+            (late, errors, result). Late: the numbers of those that have not answered, who go on owing it; if there are
+            any, nothing was taken. Errors: by number of the channel. If there is neither, the result is for a STEP
+            (observations, rewards, terminations, truncations, infos), for a RESET (observations, infos), with infos as
+            pairs (row, info), and for a CALL a list of what each channel has returned. What there is not is None.
         """
         cdef Exchange exchange = self.among(members)
         cdef Agent agent
@@ -182,7 +185,9 @@ cdef class Workers(Agents):
     cdef object outcome(self, Exchange exchange):
         cdef uint32_t i
         if exchange.turns[0].kind == FERRY_CALL:
-            return [(<Agent>self.agents[exchange.members[i]]).returned(exchange.turns[i]) for i in range(exchange.count)]
+            return [
+                (<Agent>self.agents[exchange.members[i]]).returned(exchange.turns[i]) for i in range(exchange.count)
+            ]
         infos = self.reports(exchange)
         if exchange.turns[0].kind == FERRY_RESET:
             return self.picture(), infos
@@ -295,7 +300,7 @@ cdef class WorkerEnv(Env):
                 self.over[row] = 1
             elif self.mode == FERRY_AUTORESET_SAME_STEP:
                 # An env may use its observation's memory again.
-                final = copy.deepcopy(observation)
+                final = deepcopy(observation)
                 observation, reset_info = env.reset()
                 info = {"final_info": info, "final_obs": final, **reset_info}
         self.fill(observation, info)
@@ -316,8 +321,8 @@ cdef class WorkerEnv(Env):
     def reset(self, list envs):
         """Resets the rows that the turn is about. `answer` publishes what followed.
 
-        A blob that holds None asks for nothing: after it the library lets rows be stepped that have never been reset, which
-        is for their envs to mind.
+        A blob that holds None asks for nothing: after it the library lets rows be stepped that have never been reset,
+        which is for their envs to mind.
         """
         cdef uint32_t i
         self.enter()

@@ -130,7 +130,7 @@ class AsyncVectorEnv(_Base):
             fixed=not copy,
         )
         self.processes = self._crew.processes
-        # Runs once: when the object is collected, or at the interpreter's exit. After close() there is nothing left to do.
+        # When the object is collected, or at the interpreter's exit. After close() there is nothing left to do.
         weakref.finalize(self, self._crew.end, _LAST_GRACE)
         self._is_plain = all(f.kind != _core.OTHER for f in layout.fields if f.role == _core.OBSERVATION)
         self._observations: Any = None if copy else self._crew.observations()
@@ -193,8 +193,8 @@ class AsyncVectorEnv(_Base):
 
         Args:
             seed: Of row 0, and row i has seed + i; or a list with one for each row.
-            options: For the environments. "reset_mask", a bool array of shape (num_envs,), is taken out: only these rows
-                are reset, and the others' observations come as they were.
+            options: For the environments. "reset_mask", a bool array of shape (num_envs,), is taken out: only these
+                rows are reset, and the others' observations come as they were.
 
         Raises:
             ClosedEnvironmentError: After `close`.
@@ -258,8 +258,8 @@ class AsyncVectorEnv(_Base):
         """Sends an action to every row; `step_wait` gets what follows.
 
         Args:
-            actions: As of the batched action space; nothing is checked but their number. Arrays of just its dtype and shape
-                are quickest.
+            actions: As of the batched action space; nothing is checked but their number. Arrays of just its dtype and
+                shape are quickest.
 
         Raises:
             ClosedEnvironmentError: After `close`.
@@ -282,8 +282,9 @@ class AsyncVectorEnv(_Base):
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """What follows `step_async`: (observations, rewards, terminations, truncations, infos). Arguments and errors as for
-        `reset_wait`.
+        """What follows `step_async`: (observations, rewards, terminations, truncations, infos).
+
+        Arguments and errors as for `reset_wait`.
         """
         if self._crew is None:
             return super().step_wait(timeout)
@@ -348,15 +349,15 @@ class AsyncVectorEnv(_Base):
 
     def _check_spaces(self) -> None:
         if self._crew is None:
-            super()._check_spaces()
+            super()._check_spaces()  # type: ignore[no-untyped-call]
             return
         self._crew.call("spaces")
         results = [pair for part in self._crew.collect(None) for pair in part]
         if not all(observation for observation, _ in results):
             if self.observation_mode == "same":
                 raise RuntimeError(
-                    "AsyncVectorEnv(..., observation_mode='same') however some of the sub-environments observation spaces "
-                    "are not equivalent. If this is intentional, use `observation_mode='different'` instead."
+                    "AsyncVectorEnv(..., observation_mode='same') however some of the sub-environments observation "
+                    "spaces are not equivalent. If this is intentional, use `observation_mode='different'` instead."
                 )
             raise RuntimeError(
                 "AsyncVectorEnv(..., observation_mode='different' or custom space) however the sub-environment's "
@@ -364,8 +365,8 @@ class AsyncVectorEnv(_Base):
             )
         if not all(action for _, action in results):
             raise RuntimeError(
-                f"Some environments have an action space different from `{self.single_action_space}`. In order to batch "
-                "actions, the action spaces from all environments must be equal."
+                f"Some environments have an action space different from `{self.single_action_space}`. In order to "
+                "batch actions, the action spaces from all environments must be equal."
             )
 
     # ---- The end ----
@@ -374,8 +375,8 @@ class AsyncVectorEnv(_Base):
         """Ends the workers; `close` calls it.
 
         Args:
-            timeout: Seconds for a call that is under way, and then for the workers, before they are terminated. None: as
-                long as it takes.
+            timeout: Seconds for a call that is under way, and then for the workers, before they are terminated.
+                None: as long as it takes.
             terminate: Whether they are terminated at once; their environments are not closed then.
         """
         if self._crew is None:

@@ -27,7 +27,7 @@ from ferry.descriptions import Codec
 from ferry.errors import FerryError, PeerGoneError
 from ferry.spaces import Template
 
-__all__ = ["Failure", "Layout", "Task", "codecs", "decode", "dumps", "encode", "layout_of", "work"]
+__all__ = ["Layout", "Task", "WorkerError", "codecs", "decode", "dumps", "encode", "layout_of", "work"]
 
 Space: TypeAlias = gymnasium.Space[Any]
 
@@ -67,7 +67,7 @@ def decode(content: bytes, _format: int) -> Any:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-class Failure(FerryError):
+class WorkerError(FerryError):
     """An exception in a worker, on its way to the parent.
 
     Attributes:
@@ -86,10 +86,10 @@ def _report(row: int, error: BaseException) -> bytes:
     """The failure of the exception that is being handled."""
     trace, text = traceback.format_exc(), f"{type(error).__name__}: {error}"
     try:
-        content = dumps(Failure(row, (type(error), error), text, trace))
+        content = dumps(WorkerError(row, (type(error), error), text, trace))
         pickle.loads(content)  # many an exception can only be pickled
     except Exception:
-        return dumps(Failure(row, None, text, trace))
+        return dumps(WorkerError(row, None, text, trace))
     return content
 
 
@@ -181,7 +181,7 @@ class Task(NamedTuple):
     """What a worker is started with.
 
     Attributes:
-        index: Its number.
+        number: Its own.
         given: Pickled by value where it must be: (functions that make its environments, the single observation space,
             the single action space).
         pair: Its end of the pair.
@@ -192,7 +192,7 @@ class Task(NamedTuple):
         permits: A semaphore for those who may reset or step at the same time, or None.
     """
 
-    index: int
+    number: int
     given: CloudpickleWrapper[Any]
     pair: socket.socket
     inherited: Sequence[socket.socket]
@@ -217,8 +217,10 @@ def work(task: Task) -> None:
 
 class _Worker:
     def __init__(self, task: Task) -> None:
-        self._makers: list[Callable[[], gymnasium.Env[Any, Any]]]
-        self._makers, self._observation_space, self._action_space = task.given.fn  # type: ignore[misc]
+        given: Any = task.given.fn
+        self._makers: list[Callable[[], gymnasium.Env[Any, Any]]] = given[0]
+        self._observation_space: Space = given[1]
+        self._action_space: Space = given[2]
         self._same, self._permits = task.same, task.permits
         self._envs: list[gymnasium.Env[Any, Any]] = []
         self._row = 0  # whose environment is made, or called
@@ -255,8 +257,9 @@ class _Worker:
                 stack.callback(env.close)
 
     def _make(self) -> None:
-        for self._row, maker in enumerate(self._makers):
-            self._envs.append(maker())
+        while len(self._envs) < len(self._makers):
+            self._row = len(self._envs)
+            self._envs.append(self._makers[self._row]())
 
     def _work(self, kind: int) -> None:
         if kind == _core.STEP:
@@ -268,10 +271,11 @@ class _Worker:
         blob = self._channel.called()
         assert blob is not None
         what, *arguments = pickle.loads(blob[1])
-        work = {"call": self._call_one, "set": self._set, "spaces": self._spaces}[what]
-        values = []
-        for self._row, env in enumerate(self._envs):
-            values.append(work(env, *arguments))
+        ways: dict[str, Callable[..., Any]] = {"call": self._call_one, "set": self._set, "spaces": self._spaces}
+        values: list[Any] = []
+        while len(values) < len(self._envs):
+            self._row = len(values)
+            values.append(ways[what](self._envs[self._row], *arguments))
         self._channel.give((_FORMAT, dumps(values)))
 
     def _call_one(self, env: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -308,7 +312,7 @@ def _opened(task: Task, num_rows: int) -> _core.WorkerEnv:
             codecs=codecs(layout),
             decode=decode,
             encode=encode,
-            name=f"worker {task.index}",
+            name=f"worker {task.number}",
             num_rows=num_rows,
             conform=lambda value: _conformed(layout.observation, layout.fields, value),
             mode=task.mode,

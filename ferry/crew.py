@@ -1,4 +1,4 @@
-"""The parent's side of worker processes: starting them, asking all of them, hearing what became of them, ending them."""
+"""The parent's side of worker processes: starting them, asking them, hearing what became of them, ending them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gymnasium.vector.utils import CloudpickleWrapper, clear_mpi_env_vars
 from numpy.typing import NDArray
 
 from ferry import _core
-from ferry.asyncworker import Failure, Layout, Space, Task, codecs, decode, dumps, encode, work
+from ferry.asyncworker import WorkerError, Layout, Space, Task, codecs, decode, dumps, encode, work
 from ferry.errors import BackendError, FerryError, FerryTimeoutError, PeerGoneError
 
 __all__ = ["Crew"]
@@ -77,7 +77,7 @@ class Crew:
         self._asked: list[int] | None = None  # whom the last message went to; None: everybody
         self._late = False
         ctx: Any = multiprocessing.get_context(context)
-        self._permits = None if max_concurrency is None else ctx.BoundedSemaphore(int(max_concurrency))
+        self._permits: Any = None if max_concurrency is None else ctx.BoundedSemaphore(int(max_concurrency))
         self._freed: set[int] = set()
         ends: list[socket.socket] = []
         try:
@@ -193,7 +193,7 @@ class Crew:
     def _make_sure_all_are_here(self) -> None:
         if self._late:
             # Nobody waits for these answers any more, but they come before the next.
-            late, errors, _ = self._wait(self._workers.owing(), None)
+            _, errors, _ = self._wait(self._workers.owing(), None)
             self._late = False
             if errors:
                 self._fail(errors)
@@ -252,7 +252,7 @@ class Crew:
         last: Exception | None = None
         failed = False
         for index, error in errors.items():
-            if isinstance(error, Failure):
+            if isinstance(error, WorkerError):
                 where = f" (row {self._first[index] + error.row})" if self._size(index) > 1 else ""
                 logger.error("Received the following error from Worker-%d%s - Shutting it down", index, where)
                 logger.error("%s", error.trace)
@@ -267,7 +267,7 @@ class Crew:
             logger.error("Raising the last exception back to the main process.")
         raise last
 
-    def _raisable(self, index: int, failure: Failure) -> Exception:
+    def _raisable(self, index: int, failure: WorkerError) -> Exception:
         if failure.exception is not None:
             kind, value = failure.exception
             with contextlib.suppress(Exception):
