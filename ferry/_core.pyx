@@ -309,7 +309,7 @@ cdef class Agent(Handle):
         max_bytes: Larger regions are refused; 0: the library's limit.
         autoreset: DISABLED, NEXT_STEP or SAME_STEP.
         bell: Shared with other agents, or None.
-        trusted: Whether the other side is a worker of this process's own, and values go over as they are.
+        siblings: Agents that serve the same address and listen together: a list, to which this one adds itself; or None.
         trusted: Whether the other side is a worker of this process's own: values go over as they are.
     """
 

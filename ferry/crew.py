@@ -18,7 +18,7 @@ from gymnasium.vector.utils import CloudpickleWrapper, clear_mpi_env_vars
 from numpy.typing import NDArray
 
 from ferry import _core
-from ferry.asyncworker import WorkerError, Layout, Space, Task, codecs, decode, dumps, encode, work
+from ferry.asyncworker import Layout, Space, Task, WorkerError, codecs, decode, dumps, encode, work
 from ferry.errors import BackendError, FerryError, FerryTimeoutError, PeerGoneError
 
 __all__ = ["Crew"]
