@@ -84,7 +84,7 @@ class WorkerError(FerryError):
 
 def _report(row: int, error: BaseException) -> bytes:
     """The failure of the exception that is being handled."""
-    trace, text = traceback.format_exc(), f"{type(error).__name__}: {error}"
+    trace, text = traceback.format_exc(), traceback.format_exception_only(error)[-1].strip()
     try:
         content = dumps(WorkerError(row, (type(error), error), text, trace))
         pickle.loads(content)  # many an exception can only be pickled

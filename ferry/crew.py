@@ -24,7 +24,7 @@ from ferry.errors import BackendError, FerryError, FerryTimeoutError, PeerGoneEr
 __all__ = ["Crew"]
 
 # Seconds in which who was told to go should be gone: first by goodbye, then by SIGTERM.
-_GRACE = 5.0
+_GRACE = 2.0
 # Seconds between looks whether somebody who is dead still holds a permit.
 _LOOK = 0.5
 

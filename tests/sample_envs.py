@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import threading
@@ -242,6 +243,13 @@ class Scripted(gymnasium.Env[Any, Any]):
 
         raise MuteError
 
+    def picky(self) -> Step:
+        class PickyError(Exception):
+            def __init__(self, text: str, more: str) -> None:
+                super().__init__(text + more)
+
+        raise PickyError("as", " scripted")
+
     def wrong_shape(self) -> Step:
         return np.zeros(3, np.float32), 0.0, False, False, {}
 
@@ -299,3 +307,24 @@ class OtherScripted(Scripted):
     """The same for people, another layout for machines."""
 
     observation_space = spaces.Box(0, 1000, (5,), np.float32)
+
+
+class Mirror(gymnasium.Env[Any, Any]):
+    """Shows samples of a space, and tells in its infos what it was given. An episode has four steps."""
+
+    def __init__(self, observed: gymnasium.Space[Any] | None = None, acted: gymnasium.Space[Any] | None = None) -> None:
+        self.observation_space = copy.deepcopy(spaces.Box(0, 9, (3,), np.int16) if observed is None else observed)
+        self.action_space = spaces.Discrete(5) if acted is None else acted
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._steps = 0
+        return self.observation_space.sample(), {"seed": str(seed), "options": options}
+
+    def step(self, action: Any) -> Step:
+        self._steps += 1
+        info = {"action": action, "type": type(action), "nested": {"count": self._steps, "yes": True}, "none": None}
+        return self.observation_space.sample(), self._steps / 4, self._steps == 4, False, info
