@@ -1,10 +1,10 @@
 # An agent and the worker processes that it has started itself: AsyncVectorEnv's step path.
 #
 # The two trust each other, as anybody trusts his own children: what has no typed field travels pickled, and comes out
-# as the object that went in. A STEP without a blob has its actions in the slot, one with a blob a list, by row. A RESET's
-# blob is (seeds, options), a CALL's whatever the modules above make of it. An answer's blob is a map from rows
-# to infos, in the format VALUES a list of this map and the values of fields. What becomes of a row whose episode has
-# ended is the worker's affair, and the library's autoreset is off: what an env returns at an end arrives as it was.
+# as the object that went in. A STEP without a blob has its actions in the slot, one with a blob a list of them, by row.
+# A RESET's blob is (seeds, options), a CALL's whatever the modules above make of it. An answer's blob is a map from
+# rows to infos, in the format VALUES a list of this map and the values of fields. What becomes of a row whose episode
+# has ended is the worker's affair, and the library's autoreset is off: what an env returns at an end arrives as it was.
 
 
 cdef bint is_typed(Node node, object value):

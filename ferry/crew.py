@@ -73,7 +73,7 @@ class Crew:
         self._first = [0, *itertools.accumulate(sizes)]
         self.processes: list[Any] = []
         self._agents: list[_core.Agent] = []
-        self._gone: dict[int, str] = {}
+        self._gone: dict[int, PeerGoneError] = {}
         self._asked: list[int] | None = None  # whom the last message went to; None: everybody
         self._late = False
         ctx: Any = multiprocessing.get_context(context)
@@ -123,7 +123,7 @@ class Crew:
             try:
                 agent.connect(None)
             except PeerGoneError:
-                raise PeerGoneError(self._fate(index)) from None
+                raise self._ended_by(index) from None
             agent.describe()
             agent.bind(layout.fields, layout.observation, layout.action, codecs(layout))
 
@@ -198,7 +198,7 @@ class Crew:
             if errors:
                 self._fail(errors)
         if self._gone:
-            raise PeerGoneError(next(iter(self._gone.values())))
+            raise next(iter(self._gone.values())).with_traceback(None)
 
     # ---- Hearing ----
 
@@ -256,11 +256,13 @@ class Crew:
                 where = f" (row {self._first[index] + error.row})" if self._size(index) > 1 else ""
                 logger.error("Received the following error from Worker-%d%s - Shutting it down", index, where)
                 logger.error("%s", error.trace)
-                self._gone[index] = f"{self._name(index)} was shut down after {error.text}; close() and make a new one"
+                self._gone[index] = PeerGoneError(
+                    f"{self._name(index)} was shut down after {error.text}; close() and make a new one"
+                )
                 last, failed = self._raisable(index, error), True
             else:
-                self._gone[index] = self._fate(index, error)
-                last = last or PeerGoneError(self._gone[index])
+                self._gone[index] = self._ended_by(index, error)
+                last = last or self._gone[index]
             self._agents[index].close()
         assert last is not None
         if failed:
@@ -287,23 +289,24 @@ class Crew:
         first, last = self._first[index], self._first[index + 1] - 1
         return f"worker {index} ({f'row {first}' if first == last else f'rows {first} to {last}'})"
 
-    def _fate(self, index: int, error: FerryError | None = None) -> str:
+    def _ended_by(self, index: int, error: FerryError | None = None) -> PeerGoneError:
+        """What to raise for a worker that is gone, or of no use any more after another error of its channel."""
+        gone = error is None or isinstance(error, PeerGoneError)
+        told = self.fate(index) if gone else f"is of no use any more: {error}"
+        return PeerGoneError(
+            f"{self._name(index)}, pid {self.processes[index].pid}, {told}; close() and make a new one"
+        )
+
+    def fate(self, index: int) -> str:
         """How a worker ended, in words."""
         process = self.processes[index]
-        if error is None or isinstance(error, PeerGoneError):
-            process.join(_GRACE)  # its channel goes a moment before itself
-            code = process.exitcode
-            if code is None:
-                told = "has left its channel"
-            elif code >= 0:
-                told = f"ended with exit code {code}"
-            else:
-                told = (
-                    f"was killed by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
-                )
-        else:
-            told = f"is of no use any more: {error}"
-        return f"{self._name(index)}, pid {process.pid}, {told}; close() and make a new one"
+        process.join(_GRACE)  # its channel goes a moment before itself
+        code = process.exitcode
+        if code is None:
+            return "has left its channel"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was killed by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
 
     # ---- Ending ----
 

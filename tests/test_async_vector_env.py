@@ -93,7 +93,8 @@ def test_it_steps_as_gymnasium_does(make: Make, mode: Any, context: str, workers
 def test_disabled_autoreset_is_the_callers(make: Make, workers: Any) -> None:
     envs = make([Mirror] * 3, autoreset_mode="Disabled", workers=workers)
     twins = SyncVectorEnv([Mirror] * 3, autoreset_mode=AutoresetMode.DISABLED)
-    for seed in ([1, 2, 2**70], [4, None, 2**64]):
+    seeds: list[list[int | None]] = [[1, 2, 2**70], [4, None, 2**64]]
+    for seed in seeds:
         assert_same(envs.reset(seed=seed), twins.reset(seed=seed))
     mask = np.array([False, True, True])
     for _ in range(3):
