@@ -279,7 +279,10 @@ class Crew:
                 return value
         kind_name = failure.text.partition(":")[0]
         return BackendError(
-            f"{self._name(index)} raised {failure.text}", kind_name, failure.trace, self._first[index] + failure.row
+            f"{self._name(index)} raised {failure.text}, which cannot be pickled",
+            kind_name,
+            failure.trace,
+            self._first[index] + failure.row,
         )
 
     def _size(self, index: int) -> int:
