@@ -97,7 +97,7 @@ def main() -> None:
     faulthandler.enable()  # the launcher tells the last that was printed
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    # These bytes are the parent's own, and came through no address: the one place where Ferry unpickles.
+    # These bytes are the parent's own, and came through no address: only such bytes does Ferry unpickle.
     with open(int(sys.argv[1]), "rb") as given:
         sys.path[:] = pickle.load(given)
         import ferry
