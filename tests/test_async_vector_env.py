@@ -11,6 +11,7 @@ import pickle
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ from sample_envs import Drawn, Mirror, Scripted
 Maker = Callable[[], gymnasium.Env[Any, Any]]
 Make = Callable[..., ferry.AsyncVectorEnv]
 CARTPOLE = functools.partial(gymnasium.make, "CartPole-v1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def helpers() -> Iterator[None]:
+    """Ends what multiprocessing leaves running for the next process to start: other tests count their children."""
+    yield
+    gc.collect()
+    server: Any = forkserver._forkserver
+    tracker: Any = resource_tracker._resource_tracker
+    server._stop()
+    tracker._stop()
 
 
 @pytest.fixture
