@@ -674,6 +674,10 @@ cdef class Agents:
             self.idle(seen, seen.culprit)
             return {seen.members[seen.culprit]: error}, None
 
+    def owing(self):
+        """The numbers of the channels that owe an answer."""
+        return [i for i in range(self.count) if (<Agent>self.agents[i]).owed]
+
     def give_back(self, members, errors):
         """After `receive` with errors: makes the other channels' answers owed again, though they are here.
 

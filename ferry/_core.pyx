@@ -162,7 +162,11 @@ cdef void log_line(void *user, int level, const char *text) noexcept with gil:
 
 cdef int64_t nanoseconds(object seconds) except? -2:
     """For the C library: None is for ever."""
-    return FERRY_FOREVER if seconds is None else <int64_t>min(seconds * 1e9, 4e18)
+    if seconds is None:
+        return FERRY_FOREVER
+    if not seconds >= 0:
+        raise ValueError(f"timeout is {seconds!r}; it takes seconds, or None for ever")
+    return <int64_t>min(seconds * 1e9, 4e18)
 
 
 cdef enum:

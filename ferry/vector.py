@@ -17,7 +17,14 @@ from typing_extensions import Self
 
 from ferry import _core, blobs, spaces
 from ferry.adapter import Adapter, public
-from ferry.errors import BackendError, FerryError, FerryTimeoutError, LayoutMismatchError, PeerGoneError
+from ferry.errors import (
+    BackendError,
+    FerryError,
+    FerryTimeoutError,
+    InvalidAction,
+    LayoutMismatchError,
+    PeerGoneError,
+)
 
 __all__ = ["VectorAdapter", "autoreset_of"]
 
@@ -107,9 +114,12 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         if self._sent:
             self._make_sure_nothing_is_sent("step()")
         fresh = self._replaced() if self._lost else None
-        self._sent, self._resetting = self._all, False  # what a time-out or Ctrl-C leaves owed
-        errors, result = self._agents.step(actions, fresh)
-        self._sent = None
+        self._resetting = False
+        try:
+            errors, result = self._agents.step(actions, fresh)
+        except BaseException:
+            self._note_what_is_owed()
+            raise
         if fresh and not errors:
             self._settle(fresh)
         return self._result(None, errors, result) if errors else result  # type: ignore[no-any-return]
@@ -129,7 +139,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             timeout: Seconds; None: the object's `timeout`. After FerryTimeoutError it may be called again.
         """
         result: tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
-        result = self._received("step_async()", timeout)
+        result = self._received("step_async()", timeout, are_resets=False)
         return result
 
     def reset(
@@ -158,13 +168,17 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         self._meet_again(seeds)
         blob = None if options is None else (self._options_format, blobs.encode(options, self._options_format))
         self._asked = (seeds, blob)
-        members = self._agents.send_resets(seeds, blob, mask)
         self._resetting = True
+        try:
+            members = self._agents.send_resets(seeds, blob, mask)
+        except BaseException:
+            self._note_what_is_owed()
+            raise
         self._sent = self._all if len(members) == len(self._channels) else members
 
     def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
         """What follows `reset_async`."""
-        result: tuple[Any, dict[str, Any]] = self._received("reset_async()", timeout)
+        result: tuple[Any, dict[str, Any]] = self._received("reset_async()", timeout, are_resets=True)
         return result
 
     # ---- Stepping whoever is ready ----
@@ -177,6 +191,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             env_ids: Numbers of the rows: all rows of one or more backends. None: all.
         """
         members = self._members_of(env_ids)
+        if self._resetting:
+            self._make_sure_nothing_is_sent("send()")
         under_way = set(self._sent or ())
         again = sorted(under_way.intersection(members))
         if again:
@@ -198,8 +214,10 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             As `step`, for these rows alone; `infos["env_id"]` has their numbers.
         """
         sent = self._sent
-        if not sent:
+        if not sent or self._resetting:
             raise FerryError("recv() with nothing sent; call send() first")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it is 1 or more")
         wanted, rows = (len(sent), 0) if batch_size is None else (0, 0)
         if batch_size is not None:
             for member in sorted(sent, key=lambda member: self._channels[member]._num_rows):
@@ -219,7 +237,13 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         members = sorted(ready, key=lambda member: (member - self._heard) % count)[:wanted]
         self._heard = (members[-1] + 1) % count
         self._sent = [member for member in sent if member not in members]
-        result = self._result(members, *self._agents.receive(members, timeout))
+        errors, result = self._agents.receive(members, timeout)
+        try:
+            result = self._result(members, errors, result)
+        except (FerryError, InvalidAction):
+            # What the others said is for the next recv.
+            self._sent += self._agents.give_back(members, errors or {})
+            raise
         result[4]["env_id"] = np.concatenate([np.arange(self._first[m], self._first[m + 1]) for m in members])
         received: tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]] = result
         return received
@@ -255,12 +279,20 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         if self._sent:
             raise FerryError(f"{what} while answers are owed; step_wait() or recv() gets them, reset() starts afresh")
 
-    def _received(self, after: str, timeout: float | None) -> Any:
-        if not self._sent:
+    def _note_what_is_owed(self) -> None:
+        """After an exception, which may have come before anything was sent or after all was received."""
+        owing = self._agents.owing()
+        self._sent = self._all if owing == self._all else owing or None
+
+    def _received(self, after: str, timeout: float | None, *, are_resets: bool) -> Any:
+        if not self._sent or self._resetting != are_resets:
             raise FerryError(f"there is nothing to wait for; call {after} first")
         members = None if self._sent is self._all else self._sent
-        # A time-out leaves what was sent as it is.
-        errors, result = self._agents.receive(members, timeout, self._resetting)
+        try:
+            errors, result = self._agents.receive(members, timeout, are_resets)
+        except BaseException:
+            self._note_what_is_owed()
+            raise
         self._sent = None
         return self._result(members, errors, result)
 
@@ -292,15 +324,14 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
 
     def _named(self, member: int, error: Exception) -> Exception:
         """The error, which says where it was."""
+        first, count = self._first[member], self._channels[member]._num_rows
+        row = first if count == 1 else None
         if isinstance(error, BackendError):
-            error.row = self._first[member] + (error.row or 0)
+            if row is None and error.row is not None and 0 <= error.row < count:  # what a peer says, as everything
+                row = first + error.row
+            error.row = row
         if self.num_envs > 1 and error.args:
-            channel = self._channels[member]
-            rows = f"row {self._first[member]}"
-            if isinstance(error, BackendError):
-                rows = f"row {error.row}"
-            elif channel._num_rows > 1:
-                rows = f"rows {self._first[member]} to {self._first[member + 1] - 1}"
+            rows = f"rows {first} to {first + count - 1}" if row is None else f"row {row}"
             where = f"backend {member}, {rows}" if len(self._channels) > 1 else rows
             error.args = (f"{where}: {error.args[0]}", *error.args[1:])
         return error
@@ -343,6 +374,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             raise ValueError(
                 f"set_attr takes one value, or one for each of the {self.num_envs} rows; not {len(values)}"
             )
+        self._make_sure_nothing_is_sent("set_attr()")
         for member, channel in enumerate(self._channels):
             part = list(values[self._first[member] : self._first[member + 1]])
             self._request_of(channel, {"op": "set", "name": public(name), "value": part[0], "values": part})
@@ -358,10 +390,13 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
 
     def _request(self, rows: Sequence[int], **request: Any) -> tuple[Any, ...]:
         self._make_sure_nothing_is_sent("a call")
+        rows = [int(row) for row in rows]
+        if any(not 0 <= row < self.num_envs for row in rows):
+            raise ValueError(f"the rows {rows} are not all there; there are {self.num_envs}")
         values: dict[int, Any] = {}
         for member, channel in enumerate(self._channels):
             first, last = self._first[member], self._first[member + 1]
-            wanted = [row - first for row in rows if first <= row < last]
+            wanted = sorted({row - first for row in rows if first <= row < last})
             if wanted:
                 got = self._request_of(channel, {**request, "rows": wanted})
                 values.update(zip([first + row for row in wanted], got, strict=True))
