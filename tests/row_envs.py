@@ -68,7 +68,7 @@ class Told(gymnasium.Env[Any, Any]):
             return {}
         told: dict[str, Any] = {
             "count": self._time,
-            "mixed": random.choice([0, 1]) and self._time / 3 or np.int16(self._time),
+            "mixed": (random.choice([0, 1]) and self._time / 3) or np.int16(self._time),
             "array": random.integers(0, 9, (2, 2)),
             "text": f"time {self._time}",
             "nested": {"deep": {"x": np.float32(random.normal())}, "y": True},
