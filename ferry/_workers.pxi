@@ -130,10 +130,6 @@ cdef class Workers(Agents):
         (<Agent>self.agents[exchange.members[i]]).send(kind)
         return 0
 
-    def owing(self):
-        """The numbers of the channels that owe an answer."""
-        return [number for number in range(self.count) if (<Agent>self.agents[number]).owed]
-
     def collect(self, members=None, timeout=None):
         """Waits for the answers of some channels, of all for None, and takes them.
 
