@@ -222,3 +222,31 @@ class Faulty(gymnasium.Env[Any, Any]):
 
     def _observation(self) -> Any:
         return np.array([self.row, self._steps], np.float32)
+
+
+class Typed(gymnasium.Env[Any, Any]):
+    """What tests/c/typed_rows.c is."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = DO
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._time = 0
+        return np.array([-1.0 if seed is None else seed, 0.0]), self._info(0)
+
+    def step(self, action: Any) -> Step:
+        self._time += 1
+        observation = np.array([action, self._time], np.float64)
+        terminated, truncated = action in (TERMINATE, END_BOTH), action in (TRUNCATE, END_BOTH)
+        return observation, self._time / 2, terminated, truncated, self._info(action)
+
+    def _info(self, action: int) -> dict[str, Any]:
+        info: dict[str, Any] = {}
+        if self._time % 2 == 0:
+            info["score"] = np.float32(self._time) / np.float32(3)
+        if self._time % 3 == 0:
+            info["pair"] = np.array([action, -self._time])
+        if self._time % 4 == 1:
+            info["note"] = self._time
+        return info

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,8 +136,28 @@ def copied(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "options": None if options is None else dict(options)}
 
 
-def play(envs: ferry.ClientVectorEnv, twin: SyncVectorEnv[Any, Any], mode: str, steps: int) -> None:
-    """Does the same in both, and compares everything that comes back."""
+def sorted_infos(value: Any) -> Any:
+    """With the keys of dicts in order."""
+    if isinstance(value, dict):
+        return {key: sorted_infos(value[key]) for key in sorted(value)}
+    return tuple(map(sorted_infos, value)) if isinstance(value, tuple) else value
+
+
+def play(
+    envs: ferry.ClientVectorEnv, twin: SyncVectorEnv[Any, Any], mode: str, steps: int, *, in_order: bool = True
+) -> None:
+    """Does the same in both, and compares everything that comes back.
+
+    Args:
+        envs: Ferry's.
+        twin: Gymnasium's.
+        mode: Of both.
+        steps: How many.
+        in_order: Whether the keys of infos come in the same order too.
+    """
+    assert_same = same.assert_same
+    if not in_order:
+        assert_same = lambda mine, theirs: same.assert_same(sorted_infos(mine), sorted_infos(theirs))  # noqa: E731
     rows = twin.num_envs
     assert envs.num_envs == rows
     assert envs.metadata["autoreset_mode"] is twin.metadata["autoreset_mode"]
@@ -144,17 +166,17 @@ def play(envs: ferry.ClientVectorEnv, twin: SyncVectorEnv[Any, Any], mode: str, 
     random = np.random.default_rng(rows)
     twin.action_space.seed(rows)
     over = np.zeros(rows, bool)
-    seen = set()
-    same.assert_same(envs.reset(seed=1), twin.reset(seed=1))
+    seen: set[tuple[bool, ...]] = set()
+    assert_same(envs.reset(seed=1), twin.reset(seed=1))
     for _ in range(steps):
         if (mode == "disabled" and over.any()) or random.integers(50) == 0:
             arguments = beginnings(random, rows, over)
             given = copied(arguments)
-            same.assert_same(envs.reset(**given), twin.reset(**copied(arguments)))
+            assert_same(envs.reset(**given), twin.reset(**copied(arguments)))
             same.assert_same(given, arguments)  # the caller's own are left alone
         actions = told_to(twin.action_space, ends(random, rows))
         mine, theirs = envs.step(actions), twin.step(actions)
-        same.assert_same(mine, theirs)
+        assert_same(mine, theirs)
         over = theirs[2] | theirs[3]
         seen.update(zip(theirs[2].tolist(), theirs[3].tolist(), strict=True))
         if over.all():
@@ -182,6 +204,33 @@ def test_views_are_as_in_process(served: Any, connect: Any, name: str, mode: str
     twin = SyncVectorEnv([getattr(row_envs, name)] * 4, autoreset_mode=AutoresetMode[mode.upper()])
     play(connect(served(name, [4]), mode, copy=False), twin, mode, 150)
     twin.close()
+
+
+@pytest.fixture(scope="module")
+def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compiled C environment of many rows."""
+    program: Path = tmp_path_factory.mktemp("c") / "typed_rows"
+    source = Path(__file__).parent / "c" / "typed_rows.c"
+    flags = subprocess.run(
+        [sys.executable, "-m", "ferry", "--cflags", "--libs"], check=True, capture_output=True, text=True
+    ).stdout
+    subprocess.run(["cc", str(source), *shlex.split(flags), "-o", str(program)], check=True)
+    return program
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="install a C compiler")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_infos_of_c_are_as_in_process(typed_rows: Path, connect: Any, topology: str, mode: str) -> None:
+    rows = TOPOLOGIES[topology]
+    with contextlib.ExitStack() as running:
+        for number, count in enumerate(rows):
+            process = running.enter_context(subprocess.Popen([typed_rows, f"test{number}", str(count)]))
+            running.callback(process.kill)
+        envs = connect([f"test{number}" for number in range(len(rows))], mode)
+        twin = SyncVectorEnv([row_envs.Typed] * sum(rows), autoreset_mode=AutoresetMode[mode.upper()])
+        play(envs, twin, mode, 200, in_order=False)
+        twin.close()
 
 
 # ---- Views ----
@@ -546,9 +595,7 @@ def test_unlike_environments(served: Any) -> None:
 
 def test_a_client_env_is_for_one_row(served: Any) -> None:
     [place] = served("Told", [2])
-    with pytest.raises(
-        ferry.LayoutMismatchError, match="has 2 rows, and this object is for one"
-    ):
+    with pytest.raises(ferry.LayoutMismatchError, match="has 2 rows, and this object is for one"):
         ferry.ClientEnv(place)
     ferry.ClientVectorEnv(place).close()
 
@@ -588,7 +635,7 @@ def test_an_environment_raises_in_one_row(serve: Serve, connect: Any, rows: list
     envs, _ = faulty(serve, connect, rows, mode)
     envs.reset()
     with pytest.raises(
-        ferry.BackendError, match="row 2: the environment .* raised ZeroDivisionError: as scripted"
+        ferry.BackendError, match=r"row 2: the environment .* raised ZeroDivisionError: as scripted"
     ) as caught:
         envs.step(np.array([0, 0, Faulty.RAISE]))
     assert caught.value.row == 2
