@@ -175,7 +175,6 @@ cdef class Each(Node):
             extra.outgoing = {}
         return 0
 
-
     cdef int write_one(self, const ferry_turn *turn, object value, Py_ssize_t at) except -1:
         try:
             self.leaf.write(turn, value)
@@ -254,8 +253,8 @@ cdef class Agents:
         agents: Each connected and bound. They share the bell, or there is one.
         rows: How many rows each has.
         bell: The bell.
-        merge: Called with (number of rows, entries) where there is more to tell than numbers, gives the infos. An entry is
-            (row, info) or (row, info, final observation, final info), in ascending order of rows.
+        merge: Called with (number of rows, entries) where there is more to tell than numbers, gives the infos. An entry
+            is (row, info) or (row, info, final observation, final info), in ascending order of rows.
     """
 
     cdef list agents
@@ -340,7 +339,8 @@ cdef class Agents:
             column.row_bytes = column.size_bytes // total
             self.columns.append((key, index, column))
         for name, code in (("reward", FERRY_F64), ("terminated", FERRY_BOOL), ("truncated", FERRY_BOOL)):
-            array = Array(name, BackendError, 0, Field(name, FERRY_INFO, FERRY_BOX, code, (total,)), False, False, form.extra)
+            field = Field(name, FERRY_INFO, FERRY_BOX, code, (total,))
+            array = Array(name, BackendError, 0, field, False, False, form.extra)
             if name == "reward":
                 self.reward = array
             elif name == "terminated":
@@ -402,7 +402,8 @@ cdef class Agents:
 
         Args:
             action: Of the batched action space.
-            fresh: By number of the channel, seeds: what has taken the place of a lost environment, and is reset instead.
+            fresh: By number of the channel, seeds: what has taken the place of a lost environment, and is reset
+                instead.
         """
         cdef Exchange exchange = self.among(None)
         self.enter(exchange)
@@ -634,8 +635,8 @@ cdef class Agents:
             timeout: Seconds, None for the time that answers may take.
 
         Returns:
-            (errors, result). Errors by number of the channel; if there are any, result is None. Else result is what `step`
-            or `reset` of a VectorEnv returns.
+            (errors, result). Errors by number of the channel; if there are any, result is None. Else result is what
+            `step` or `reset` of a VectorEnv returns.
 
         Raises:
             FerryTimeoutError: Not all have answered; the answers stay owed.

@@ -351,7 +351,9 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         """
         return self.call_rows(range(self.num_envs), name, *args, **kwargs)
 
-    def call_rows(self, rows: Sequence[int], name: str, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def call_rows(
+        self, rows: Sequence[int] | NDArray[np.integer[Any]], name: str, /, *args: Any, **kwargs: Any
+    ) -> tuple[Any, ...]:
         """As `call`, for some rows, in the order given."""
         if name == "render":
             return self._request(rows, op="render")
@@ -388,7 +390,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             return None
         return self._request(range(self.num_envs), op="render")
 
-    def _request(self, rows: Sequence[int], **request: Any) -> tuple[Any, ...]:
+    def _request(self, rows: Sequence[int] | NDArray[np.integer[Any]], **request: Any) -> tuple[Any, ...]:
         self._make_sure_nothing_is_sent("a call")
         rows = [int(row) for row in rows]
         if any(not 0 <= row < self.num_envs for row in rows):
