@@ -342,6 +342,7 @@ int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t 
                          uint8_t *ready) {
     uint32_t i, total;
     int looks;
+    if (bell == NULL) return FERRY_EINVAL;
     for (i = 0; i < count; i++) {
         if (!ferry__channel_is_mine(&agents[i]->channel)) return FERRY_EFORKED;
         if (agents[i]->bell != bell) return FERRY_EINVAL;

@@ -85,7 +85,9 @@ static void expect_refusal(ferry_env *env, int fd, int code, const char *part) {
 
 static void drop_log(void *user, int level, const char *text) { (void)user, (void)level, (void)text; }
 
-static ferry_env *open_quiet_env(const char *address) {
+enum { ROWS = 7, MODES = 3 };
+
+static ferry_env *open_quiet_env_of(const char *address, uint32_t num_rows) {
     ferry_field fields[NUM_FIELDS];
     ferry_env_desc desc;
     ferry_env *env;
@@ -93,19 +95,24 @@ static ferry_env *open_quiet_env(const char *address) {
     small_fields(fields);
     memset(&desc, 0, sizeof desc);
     desc.struct_size = sizeof desc, desc.address = address, desc.fields = fields, desc.num_fields = NUM_FIELDS, desc.log = drop_log;
+    desc.num_rows = num_rows;
     CHECK(ferry_env_open(&desc, &env, &why) == 0);
     return env;
 }
 
-static ferry_agent *open_quiet_agent(const char *address) {
+static ferry_env *open_quiet_env(const char *address) { return open_quiet_env_of(address, 1); }
+
+static ferry_agent *open_quiet_agent_of(const char *address, uint32_t autoreset, ferry_bell *bell) {
     ferry_agent_desc desc;
     ferry_agent *agent;
     ferry_why why;
     memset(&desc, 0, sizeof desc);
-    desc.struct_size = sizeof desc, desc.address = address, desc.log = drop_log;
+    desc.struct_size = sizeof desc, desc.address = address, desc.log = drop_log, desc.autoreset = autoreset, desc.bell = bell;
     CHECK(ferry_agent_open(&desc, &agent, &why) == 0);
     return agent;
 }
+
+static ferry_agent *open_quiet_agent(const char *address) { return open_quiet_agent_of(address, FERRY_AUTORESET_DISABLED, NULL); }
 
 static void test_strange_visitors_are_refused_and_the_next_is_served(const char *directory) {
     ferry_env *env = open_quiet_env("door");
@@ -196,28 +203,37 @@ typedef struct rogue {
     char *base;
     size_t bytes;
     ferry__header header;
+    ferry__group group;
 } rogue;
 
-static rogue shake_hands(ferry_env *env, const char *directory) {
+/* Reads what has come, and the descriptor that came with it; -1: none yet. */
+static int read_descriptor(int fd) {
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    char bytes[1024];
+    struct iovec part = {bytes, sizeof bytes};
+    struct msghdr message;
+    int memory = -1;
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &part, message.msg_iovlen = 1, message.msg_control = control.bytes, message.msg_controllen = sizeof control.bytes;
+    if (recvmsg(fd, &message, MSG_DONTWAIT) > 0 && message.msg_controllen >= CMSG_LEN(sizeof memory))
+        memcpy(&memory, CMSG_DATA(&control.align), sizeof memory);
+    return memory;
+}
+
+static rogue shake_hands_as(ferry_env *env, const char *directory, uint32_t autoreset, int bell) {
     rogue r;
     ferry__hello hello = good_hello(FERRY__AGENT);
     const ferry_turn *turn;
-    char bytes[1024];
     int memory = -1;
     r.fd = dial(directory, "door");
-    send_frame(r.fd, FERRY__HELLO, &hello, sizeof hello, -1);
+    hello.autoreset = autoreset;
+    send_frame(r.fd, FERRY__HELLO, &hello, sizeof hello, bell);
     while (memory < 0) {
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int))];
-        } control;
-        struct iovec part = {bytes, sizeof bytes};
-        struct msghdr message;
         CHECK(ferry_env_wait(env, SECOND / 1000, &turn) == 0);
-        memset(&message, 0, sizeof message);
-        message.msg_iov = &part, message.msg_iovlen = 1, message.msg_control = control.bytes, message.msg_controllen = sizeof control.bytes;
-        if (recvmsg(r.fd, &message, MSG_DONTWAIT) > 0 && message.msg_controllen >= CMSG_LEN(sizeof memory))
-            memcpy(&memory, CMSG_DATA(&control.align), sizeof memory);
+        memory = read_descriptor(r.fd);
     }
     r.bytes = (size_t)lseek(memory, 0, SEEK_END);
     CHECK(ftruncate(memory, 4096) != 0 && ftruncate(memory, 1 << 30) != 0); /* its size is sealed */
@@ -228,8 +244,11 @@ static rogue shake_hands(ferry_env *env, const char *directory) {
     CHECK(mmap(NULL, r.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0) == MAP_FAILED); /* and so is its content, for latecomers */
     close(memory);
     memcpy(&r.header, r.base, sizeof r.header);
+    memcpy(&r.group, r.base + r.header.groups_offset, sizeof r.group);
     return r;
 }
+
+static rogue shake_hands(ferry_env *env, const char *directory) { return shake_hands_as(env, directory, FERRY_AUTORESET_DISABLED, -1); }
 
 static void part(rogue *r) {
     munmap(r->base, r->bytes);
@@ -308,6 +327,168 @@ static void test_a_scribbling_agent_is_dropped(const char *directory) {
     ferry_env_close(env);
 }
 
+/* Lays a region out as an env does for an agent that wants that mode: a copy of it, to be freed. The connection is given up. */
+static char *copy_region(ferry_env *env, const char *directory, uint32_t autoreset, rogue *r) {
+    const ferry_turn *turn;
+    char *good;
+    *r = shake_hands_as(env, directory, autoreset, -1);
+    good = (char *)malloc(r->bytes);
+    memcpy(good, r->base, r->bytes);
+    part(r);
+    CHECK(ferry_env_wait(env, 5 * SECOND, &turn) == 1 && turn->kind == FERRY_LEFT);
+    return good;
+}
+
+/* A turn of seven rows: each row's observation says which it is. Episodes end now and then, and infos come in both formats of place. */
+static void play_rows_turn(ferry_env *env, const ferry_turn *turn) {
+    static const char info[] = "{\"1\": {\"said\": 1}}";
+    static char large[40000];
+    ferry_blob blob = {info, sizeof info - 1, FERRY_JSON, 0};
+    uint32_t i, before = 0;
+    CHECK(turn->num_rows >= 1 && turn->num_rows <= ROWS);
+    for (i = 0; i < turn->num_rows; i++) {
+        uint32_t row = turn->rows[i];
+        double *observation = (double *)turn->data[OBSERVATION] + 3 * row;
+        CHECK(row < ROWS && (i == 0 || row > before));
+        if (turn->kind == FERRY_STEP) {
+            int64_t action = ((const int64_t *)turn->data[ACTION])[row];
+            CHECK(action >= 10 && action < 15);
+            turn->terminated[row] = (uint8_t)(rand() % 4), turn->truncated[row] = (uint8_t)(rand() % 3);
+        }
+        observation[0] = row, observation[1] = (double)turn->seed[row];
+        if (rand() % 2) ((float *)turn->data[SCORE])[row] = 1, turn->present[SCORE][row] = 1;
+        before = row;
+    }
+    if (rand() % 3 == 0) {
+        if (rand() % 2) blob.data = large, blob.size_bytes = sizeof large;
+        CHECK(ferry_env_blob(env, &blob) == 0);
+    }
+    if (rand() % 8 == 0) CHECK(ferry_env_fail(env, "so it is") == 0);
+    else CHECK(ferry_env_reply(env) == 0);
+}
+
+/* A rogue's list of rows; its turn is complete but for the sequence word. */
+static uint32_t *begin_turn(rogue *r, uint32_t kind, uint64_t number, uint32_t num_rows) {
+    ferry__slot *slot = slot_of(r);
+    slot->kind = (uint16_t)kind, slot->number = number, slot->num_rows = num_rows;
+    slot->blob_format = FERRY_NONE;
+    return (uint32_t *)(void *)((char *)slot + r->group.rows_offset);
+}
+
+static void test_lists_of_rows_are_checked(const char *directory) {
+    static const struct {
+        uint32_t num_rows, list[4];
+    } bad[] = {{0, {0, 0, 0, 0}},          {ROWS + 1, {0, 1, 2, 3}},   {UINT32_C(1) << 31, {0, 1, 2, 3}},
+               {UINT32_MAX, {0, 1, 2, 3}}, {2, {1, 1, 0, 0}},          {3, {0, 2, 1, 0}},
+               {1, {ROWS, 0, 0, 0}},       {2, {0, UINT32_MAX, 0, 0}}, {4, {3, 4, 5, UINT32_C(1) << 30}}};
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    uint32_t first = FERRY__SEQ_START + 1, mode, kind;
+    size_t i;
+    for (mode = 0; mode < MODES; mode++)
+        for (kind = FERRY_STEP; kind <= FERRY_RESET; kind++)
+            for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+                rogue r = shake_hands_as(env, directory, mode, -1);
+                memcpy(begin_turn(&r, kind, 1, bad[i].num_rows), bad[i].list, sizeof bad[i].list);
+                expect_dropped(env, &r, first, FERRY_ECORRUPT);
+            }
+    for (mode = 0; mode < MODES; mode++) { /* two blobs joined are an environment's affair */
+        rogue r = shake_hands_as(env, directory, mode, -1);
+        begin_turn(&r, FERRY_RESET, 1, ROWS);
+        slot_of(&r)->blob_format = FERRY__JOINED, slot_of(&r)->blob_where = FERRY__WHERE_SLOT, slot_of(&r)->blob_bytes = 16;
+        expect_dropped(env, &r, first, FERRY_ECORRUPT);
+    }
+    ferry_env_close(env);
+}
+
+/* Turns whose heads are right, and all else at random: actions, seeds, lists, blobs. */
+static void test_an_agent_may_say_anything_of_rows(const char *directory) {
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    unsigned seed, played = 0;
+    for (seed = 0; seed < 300; seed++) {
+        const ferry_turn *turn = NULL;
+        uint64_t number;
+        int over = 0;
+        rogue r;
+        srand(seed);
+        r = shake_hands_as(env, directory, seed % MODES, -1);
+        for (number = 1; number < 40 && !over; number++) {
+            uint32_t count = (uint32_t)rand() % ROWS + 1, k, *list;
+            uint64_t i;
+            for (i = r.header.agent_slot + sizeof(ferry__slot); rand() % 4 == 0 && i < r.header.agent_slot + 4096; i++)
+                r.base[i] = (char)rand();
+            list = begin_turn(&r, number == 1 || rand() % 4 == 0 ? FERRY_RESET : FERRY_STEP, number, number == 1 ? ROWS : count);
+            for (k = 0; rand() % 40 != 0 && k < count; k++) list[k] = (uint32_t)(k + (k >= count / 2 ? ROWS - count : 0));
+            for (k = 0; rand() % 8 != 0 && k < r.header.num_fields; k++) {
+                ferry__entry entry;
+                uint32_t row;
+                memcpy(&entry, r.base + r.header.fields_offset + k * sizeof entry, sizeof entry);
+                if (entry.role != FERRY_ACTION) continue;
+                for (row = 0; row < ROWS; row++) ((int64_t *)(void *)((char *)slot_of(&r) + entry.offset))[row] = 10 + rand() % 5;
+            }
+            if (rand() % 6 == 0) {
+                slot_of(&r)->blob_format = (uint8_t)(rand() % 5), slot_of(&r)->blob_where = FERRY__WHERE_SLOT;
+                slot_of(&r)->blob_bytes = (uint64_t)rand() % 20000; /* there is room for 16384 */
+            }
+            __atomic_store_n(&slot_of(&r)->seq, FERRY__SEQ_START + (uint32_t)number, __ATOMIC_SEQ_CST);
+            for (;;) { /* a turn may have two parts, or be answered by the library alone */
+                int got = ferry_env_wait(env, 0, &turn);
+                if (got == 0) break;
+                CHECK(got == 1);
+                over = turn->kind == FERRY_LEFT;
+                if (over) break;
+                play_rows_turn(env, turn), played++;
+                memset(r.base + r.header.env_offset + 2048, rand(), (size_t)r.header.env_bytes - 2048); /* and scribbles over the answer */
+            }
+        }
+        close(r.fd);
+        while (!over) over = ferry_env_wait(env, 5 * SECOND, &turn) == 1 && turn->kind == FERRY_LEFT;
+        munmap(r.base, r.bytes);
+    }
+    CHECK(played > 2000);
+    ferry_env_close(env);
+}
+
+/* An agent's bell is its own page, and it may write there what it likes. */
+static void test_a_bell_may_ring_by_itself(const char *directory) {
+    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    const ferry_turn *turn;
+    static const char zeros[8192];
+    uint64_t number;
+    ferry__bell_page *page;
+    int bell = memfd_create("bell", MFD_ALLOW_SEALING), fd;
+    ferry__hello hello = good_hello(FERRY__AGENT);
+    rogue r;
+    CHECK(write(bell, zeros, 4096) == 4096 && fcntl(bell, F_ADD_SEALS, sealed) == 0);
+    page = (ferry__bell_page *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, bell, 0);
+    r = shake_hands_as(env, directory, FERRY_AUTORESET_SAME_STEP, bell);
+    for (number = 1; number < 1000; number++) {
+        int i;
+        for (i = 0; i < 4096; i++) ((char *)page)[i] = (char)rand();
+        begin_turn(&r, FERRY_RESET, number, ROWS);
+        __atomic_store_n(&slot_of(&r)->seq, FERRY__SEQ_START + (uint32_t)number, __ATOMIC_SEQ_CST);
+        CHECK(ferry_env_wait(env, SECOND, &turn) == 1 && turn->kind == FERRY_RESET);
+        CHECK(ferry_env_reply(env) == 0);
+    }
+    part(&r);
+    CHECK(ferry_env_wait(env, 5 * SECOND, &turn) == 1 && turn->kind == FERRY_LEFT);
+    munmap(page, 4096), close(bell);
+
+    bell = memfd_create("bell", MFD_ALLOW_SEALING); /* of another size */
+    CHECK(write(bell, zeros, 8192) == 8192 && fcntl(bell, F_ADD_SEALS, sealed) == 0);
+    fd = dial(directory, "door");
+    send_frame(fd, FERRY__HELLO, &hello, sizeof hello, bell);
+    expect_refusal(env, fd, FERRY_EPROTOCOL, "8192 bytes where it said 4096");
+    close(bell);
+    bell = memfd_create("bell", MFD_ALLOW_SEALING); /* that could be taken away */
+    CHECK(write(bell, zeros, 4096) == 4096);
+    fd = dial(directory, "door");
+    send_frame(fd, FERRY__HELLO, &hello, sizeof hello, bell);
+    expect_refusal(env, fd, FERRY_EPROTOCOL, "not sealed");
+    close(bell);
+    ferry_env_close(env);
+}
+
 /* ---- Foreign regions, as agents meet them ---- */
 
 static void finish_handshake(int fd, int memory, uint64_t bytes) {
@@ -324,24 +505,44 @@ static int sealed_memory(const char *content, size_t bytes, int seals) {
     return memory;
 }
 
+/* Reads what an answer points at: the first and last byte of each row of each field. */
+static void look_at(const ferry_turn *answer, uint32_t num_rows) {
+    volatile char sum = 0;
+    uint32_t i, row;
+    for (i = 0; i < answer->num_fields; i++)
+        for (row = 0; row < num_rows; row++) {
+            uint64_t at = answer->stride[i] * row, last = at + answer->stride[i] - 1;
+            if (answer->stride[i] > 0) sum = (char)(sum + ((char *)answer->data[i])[at] + ((char *)answer->data[i])[last]);
+            if (answer->stride[i] > 0 && answer->final_data[i] != NULL)
+                sum = (char)(sum + ((char *)answer->final_data[i])[at] + ((char *)answer->final_data[i])[last]);
+            if (answer->present[i] != NULL) sum = (char)(sum + answer->present[i][row]);
+            if (answer->final_present[i] != NULL) sum = (char)(sum + answer->final_present[i][row]);
+        }
+    for (row = 0; row < num_rows; row++)
+        sum = (char)(sum + (int)(answer->reward[row] > 0) + answer->terminated[row] + answer->truncated[row] + answer->status[row] +
+                     (char)answer->episode[row]);
+    for (i = 0; i < answer->blob.size_bytes; i++) sum = (char)(sum + ((const char *)answer->blob.data)[i]);
+    for (i = 0; i < answer->step_blob.size_bytes; i++) sum = (char)(sum + ((const char *)answer->step_blob.data)[i]);
+}
+
 /* Offers a region to an agent over a pair; what ferry_agent_connect said. */
-static int offer(int memory, uint64_t bytes, ferry_why *why) {
+static int offer_to(uint32_t autoreset, int memory, uint64_t bytes, ferry_why *why) {
     int pair[2], got;
     char address[32];
     ferry_agent *agent;
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     snprintf(address, sizeof address, "fd:%d", pair[0]);
-    agent = open_quiet_agent(address);
+    agent = open_quiet_agent_of(address, autoreset, NULL);
     finish_handshake(pair[1], memory, bytes);
     got = ferry_agent_connect(agent, 5 * SECOND);
     if (got == 1) { /* it looks sound; then using it must be sound too */
         const ferry_turn *answer;
         ferry_turn *turn = ferry_agent_turn(agent);
-        uint32_t i;
+        uint32_t num_rows = ferry_agent_env(agent)->num_rows, last = num_rows - 1;
         if (turn != NULL) {
-            volatile char sum = 0;
-            for (i = 0; i < turn->num_fields; i++)
-                if (turn->stride[i] > 0) sum = (char)(sum + ((char *)turn->data[i])[0] + ((char *)turn->data[i])[turn->stride[i] - 1]);
+            look_at(turn, num_rows);
+            turn->seed[last] = 5;
+            if (num_rows > 1) turn->rows = &last, turn->num_rows = 1;
             turn->kind = FERRY_RESET;
             CHECK(ferry_agent_send(agent) == 0);
             (void)ferry_agent_wait(agent, 0, &answer);
@@ -352,6 +553,8 @@ static int offer(int memory, uint64_t bytes, ferry_why *why) {
     close(pair[1]);
     return got;
 }
+
+static int offer(int memory, uint64_t bytes, ferry_why *why) { return offer_to(FERRY_AUTORESET_DISABLED, memory, bytes, why); }
 
 static void test_foreign_regions_are_checked(const char *directory) {
     const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -418,12 +621,289 @@ static void test_foreign_regions_are_checked(const char *directory) {
     ferry_env_close(env);
 }
 
+/* What an agent that wants a mode says to a region in which some bytes are others. */
+static int offer_changed(uint32_t autoreset, const rogue *r, const char *good, uint64_t at, const void *value, size_t bytes,
+                         ferry_why *why) {
+    char *bad = (char *)malloc(r->bytes);
+    int memory, got;
+    memcpy(bad, good, r->bytes);
+    memcpy(bad + at, value, bytes);
+    memory = sealed_memory(bad, r->bytes, F_SEAL_SHRINK | F_SEAL_GROW);
+    got = offer_to(autoreset, memory, r->bytes, why);
+    close(memory);
+    free(bad);
+    return got;
+}
+
+static void check_changed(uint32_t autoreset, const rogue *r, const char *good, uint64_t at, const void *value, size_t bytes, int code,
+                          const char *text) {
+    ferry_why why;
+    CHECK(offer_changed(autoreset, r, good, at, value, bytes, &why) == code);
+    CHECK_CONTAINS(why.text, text);
+}
+
+#define CHANGED(type, offset, member, kind, value, code, text)                                                                             \
+    do {                                                                                                                                   \
+        kind changed = (value);                                                                                                            \
+        check_changed(mode, &r, good, (offset) + offsetof(type, member), &changed, sizeof changed, code, text);                            \
+    } while (0)
+
+static void test_foreign_regions_of_rows_are_checked(const char *directory) {
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    uint32_t mode;
+    for (mode = 0; mode < MODES; mode++) {
+        static const char room[] = "no room for the end of an episode";
+        rogue r;
+        char *good = copy_region(env, directory, mode, &r);
+        uint64_t group = r.header.groups_offset, seen = r.header.fields_offset + OBSERVATION * sizeof(ferry__entry);
+        uint64_t action = r.header.fields_offset + ACTION * sizeof(ferry__entry),
+                 score = r.header.fields_offset + SCORE * sizeof(ferry__entry);
+        uint64_t end = r.header.env_offset + r.header.env_bytes - r.header.env_slot[1], at;
+        int same = mode == FERRY_AUTORESET_SAME_STEP, accepted = 0, refused = 0;
+        unsigned seed;
+        ferry_why why;
+        CHECK(offer_changed(mode, &r, good, 0, good, 0, &why) == 1);
+
+        CHANGED(ferry__group, group, num_rows, uint32_t, 0, FERRY_ESPEC, "0 rows");
+        CHANGED(ferry__group, group, num_rows, uint32_t, FERRY_MAX_ROWS + 1, FERRY_ESPEC, "65537 rows");
+        CHANGED(ferry__group, group, num_rows, uint32_t, UINT32_C(1) << 31, FERRY_ESPEC, "2147483648 rows");
+        CHANGED(ferry__group, group, num_rows, uint32_t, FERRY_MAX_ROWS, FERRY_ESPEC, "does not lie inside");
+        CHANGED(ferry__group, group, flags, uint32_t, mode | 8, FERRY_ESPEC, "flags of the group");
+        CHANGED(ferry__group, group, flags, uint32_t, mode | UINT32_C(0x80000000), FERRY_ESPEC, "flags of the group");
+        CHANGED(ferry__group, group, flags, uint32_t, 3, FERRY_ESPEC, "flags of the group");
+        if (!same) CHANGED(ferry__group, group, flags, uint32_t, 1 - mode, FERRY_EPROTOCOL, "another autoreset mode");
+        CHANGED(ferry__group, group, rows_offset, uint64_t, r.header.agent_bytes, FERRY_ESPEC, "column");
+        CHANGED(ferry__group, group, rows_offset, uint64_t, 33, FERRY_ESPEC, "column");
+        CHANGED(ferry__group, group, seed_offset, uint64_t, UINT64_MAX - 7, FERRY_ESPEC, "column");
+        CHANGED(ferry__group, group, reward_offset, uint64_t, end - 8 * ROWS + 8, FERRY_ESPEC, "column");
+        CHANGED(ferry__group, group, status_offset, uint64_t, end - ROWS + 1, FERRY_ESPEC, "column");
+        CHANGED(ferry__entry, seen, stride, uint64_t, UINT64_MAX / ROWS, FERRY_ESPEC, "does not lie inside its slot");
+        CHANGED(ferry__entry, seen, offset, uint64_t, end - 24 * (ROWS - 1), FERRY_ESPEC, "does not lie inside its slot");
+        CHANGED(ferry__entry, score, present_offset, uint64_t, end - ROWS + 1, FERRY_ESPEC, "no presence");
+        CHANGED(ferry__entry, action, final_offset, uint64_t, 4096, FERRY_ESPEC, room);
+        CHANGED(ferry__entry, seen, final_present_offset, uint64_t, 4096, FERRY_ESPEC, room);
+        if (!same) CHANGED(ferry__entry, seen, final_offset, uint64_t, 4096, FERRY_ESPEC, room);
+        if (!same) CHANGED(ferry__entry, score, final_present_offset, uint64_t, 4096, FERRY_ESPEC, room);
+        if (same) {
+            CHANGED(ferry__entry, seen, final_offset, uint64_t, 0, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, seen, final_offset, uint64_t, 4100, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, seen, final_offset, uint64_t, end - 24 * (ROWS - 1), FERRY_ESPEC, room);
+            CHANGED(ferry__entry, seen, final_offset, uint64_t, r.bytes, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, seen, final_offset, uint64_t, UINT64_MAX - 7, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, score, final_present_offset, uint64_t, 0, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, score, final_present_offset, uint64_t, end - ROWS + 1, FERRY_ESPEC, room);
+            CHANGED(ferry__entry, score, final_present_offset, uint64_t, UINT64_MAX, FERRY_ESPEC, room);
+        }
+        /* Words of group and fields at random. */
+        for (seed = 0; seed < 700; seed++) {
+            uint64_t value;
+            srand(seed);
+            at = group + (uint64_t)rand() % ((r.header.pool_offset - group) / 4) * 4;
+            value = (uint64_t)rand() >> (rand() % 31);
+            if (rand() % 4 == 0) value = ~value;
+            if (rand() % 2) value = value / 8 * 8;
+            if (offer_changed(mode, &r, good, at, &value, rand() % 2 ? 8 : 4, &why) == 1) accepted++;
+            else refused++;
+        }
+        CHECK(accepted > 0 && refused > 300);
+        free(good);
+    }
+    ferry_env_close(env);
+}
+
+/* ---- Environments that lie in their answers ---- */
+
+/* An environment that holds a region which it made by itself, and an agent that plays with it. */
+typedef struct liar {
+    int fd, bell;
+    char *base;
+    size_t bytes;
+    ferry__header header;
+    ferry__group group;
+    ferry_agent *agent;
+} liar;
+
+static liar begin_lying(const char *good, size_t bytes, uint32_t autoreset, ferry_bell *bell) {
+    liar l;
+    int pair[2], memory;
+    char address[32];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    snprintf(address, sizeof address, "fd:%d", pair[0]);
+    l.agent = open_quiet_agent_of(address, autoreset, bell);
+    l.fd = pair[1], l.bytes = bytes, l.bell = -1;
+    memory = sealed_memory(good, bytes, F_SEAL_SHRINK | F_SEAL_GROW);
+    l.base = (char *)mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    CHECK(l.base != MAP_FAILED);
+    finish_handshake(l.fd, memory, bytes);
+    CHECK(ferry_agent_connect(l.agent, 5 * SECOND) == 1);
+    if (bell != NULL) l.bell = read_descriptor(l.fd);
+    close(memory);
+    memcpy(&l.header, l.base, sizeof l.header);
+    memcpy(&l.group, l.base + l.header.groups_offset, sizeof l.group);
+    return l;
+}
+
+static void stop_lying(liar *l) {
+    ferry_agent_close(l->agent);
+    munmap(l->base, l->bytes);
+    close(l->fd);
+    if (l->bell >= 0) close(l->bell);
+}
+
+static void send_reset(ferry_agent *agent) {
+    ferry_turn *turn = ferry_agent_turn(agent);
+    CHECK(turn != NULL);
+    turn->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(agent) == 0);
+}
+
+/* Answers the first turn with that blob, and says what the agent made of it. */
+static int answer_with(liar *l, int format, int where, const void *blob, uint64_t bytes, uint64_t said, const ferry_turn **answer) {
+    ferry__slot *slot = (ferry__slot *)(void *)(l->base + l->header.env_slot[0]);
+    send_reset(l->agent);
+    slot->kind = FERRY_RESET, slot->number = 1;
+    slot->blob_format = (uint8_t)format, slot->blob_where = (uint8_t)where, slot->blob_bytes = said;
+    if (where == FERRY__WHERE_SLOT) memcpy((char *)slot + l->header.env_blob, blob, bytes);
+    else {
+        ferry__welcome welcome = {said};
+        int memory = sealed_memory((const char *)blob, bytes, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+        send_frame(l->fd, FERRY__BLOB, &welcome, sizeof welcome, memory);
+        close(memory);
+    }
+    __atomic_store_n(&slot->seq, FERRY__SEQ_START + 1, __ATOMIC_SEQ_CST);
+    return ferry_agent_wait(l->agent, 5 * SECOND, answer);
+}
+
+static void test_joined_blobs_that_lie(const char *directory) {
+    static const struct {
+        ferry__joined joined;
+        uint64_t bytes; /* of all */
+        int ok;
+    } cases[] = {{{FERRY_JSON, FERRY_TEXT, 4}, 24, 1},
+                 {{FERRY_JSON, FERRY_TEXT, 8}, 24, 1},
+                 {{FERRY_JSON, FERRY_NONE, 8}, 24, 1},
+                 {{FERRY_NONE, FERRY_NONE, 0}, 16, 1},
+                 {{FERRY_JSON, FERRY_TEXT, 9}, 24, 0},
+                 {{FERRY_JSON, FERRY_TEXT, UINT64_MAX}, 24, 0},
+                 {{FERRY_JSON, FERRY_TEXT, UINT64_MAX - 15}, 24, 0},
+                 {{FERRY_JSON, FERRY_TEXT, 1}, 16, 0},
+                 {{FERRY_JSON, FERRY_TEXT, 0}, 15, 0},
+                 {{FERRY_JSON, FERRY_TEXT, 0}, 0, 0},
+                 {{FERRY__JOINED, FERRY_TEXT, 4}, 24, 0},
+                 {{FERRY_JSON, FERRY__JOINED, 4}, 24, 0},
+                 {{UINT32_MAX, FERRY_TEXT, 4}, 24, 0},
+                 {{FERRY_JSON, 256, 4}, 24, 0}};
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    uint32_t mode;
+    int where;
+    for (mode = 0; mode < MODES; mode++) {
+        rogue r;
+        char *good = copy_region(env, directory, mode, &r);
+        size_t i;
+        unsigned seed;
+        for (where = 0; where < 2; where++) {
+            for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+                liar l = begin_lying(good, r.bytes, mode, NULL);
+                const ferry_turn *answer;
+                char blob[64] = {0};
+                int got;
+                memcpy(blob, &cases[i].joined, sizeof cases[i].joined);
+                got = answer_with(&l, FERRY__JOINED, where, blob, cases[i].bytes, cases[i].bytes, &answer);
+                CHECK(got == (cases[i].ok ? 1 : FERRY_ECORRUPT));
+                if (got == 1) {
+                    look_at(answer, ROWS);
+                    CHECK(answer->step_blob.size_bytes == cases[i].joined.first_bytes);
+                    CHECK(answer->step_blob.format == cases[i].joined.first_format && answer->blob.format == cases[i].joined.second_format);
+                }
+                stop_lying(&l);
+            }
+            for (seed = 0; seed < 60; seed++) {
+                liar l = begin_lying(good, r.bytes, mode, NULL);
+                const ferry_turn *answer;
+                char blob[64];
+                uint64_t bytes;
+                int got;
+                srand(seed);
+                bytes = (uint64_t)rand() % sizeof blob + (where == FERRY__WHERE_DESCRIPTOR);
+                for (i = 0; i < sizeof blob; i++) blob[i] = (char)(rand() % 3 ? rand() % 6 : rand());
+                if (rand() % 2) memset(blob + 1, 0, 3), memset(blob + 5, 0, 3), memset(blob + 9, 0, 7);
+                got = answer_with(&l, seed % 8, where, blob, bytes, rand() % 6 ? bytes : bytes + 20000, &answer);
+                if (got == 1) look_at(answer, ROWS);
+                else CHECK(got == FERRY_ECORRUPT || got == FERRY_EPROTOCOL);
+                stop_lying(&l);
+            }
+        }
+        free(good);
+    }
+    ferry_env_close(env);
+}
+
+/* An environment that scribbles over the bell, and over every answer that is its own to write. */
+static int scribble_over_bell(void *argument) {
+    ferry__bell_page *page = (ferry__bell_page *)argument;
+    for (;;) {
+        int i;
+        for (i = 0; i < 3; i++) __atomic_store_n((uint32_t *)page + i, (uint32_t)rand(), __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
+static void test_an_agent_hears_through_a_scribbled_bell(const char *directory) {
+    ferry_env *env = open_quiet_env_of("door", ROWS);
+    rogue r;
+    char *good = copy_region(env, directory, FERRY_AUTORESET_NEXT_STEP, &r);
+    ferry_bell *bell;
+    ferry_why why;
+    const ferry_turn *answer;
+    ferry__bell_page *page;
+    uint8_t ready[2];
+    uint32_t turn;
+    int i;
+    pid_t scribbler;
+    liar l[2];
+    CHECK(ferry_bell_open(&bell, &why) == 0);
+    for (i = 0; i < 2; i++) {
+        l[i] = begin_lying(good, r.bytes, FERRY_AUTORESET_NEXT_STEP, bell);
+        CHECK(l[i].bell >= 0);
+    }
+    CHECK(ftruncate(l[0].bell, 0) != 0 && ftruncate(l[0].bell, 8192) != 0);
+    page = (ferry__bell_page *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, l[0].bell, 0);
+    CHECK(page != MAP_FAILED);
+    scribbler = start_child(scribble_over_bell, page);
+    for (turn = 1; turn <= 20; turn++) {
+        ferry_agent *agents[2];
+        for (i = 0; i < 2; i++) agents[i] = l[i].agent, send_reset(l[i].agent);
+        CHECK(ferry_agent_wait_any(bell, agents, 2, 1, SECOND / 100, ready) == 0);
+        for (i = 0; i < 2; i++) {
+            ferry__slot *slot = (ferry__slot *)(void *)(l[i].base + l[i].header.env_slot[(turn - 1) % 2]);
+            slot->kind = FERRY_RESET, slot->number = turn;
+            __atomic_store_n(&slot->seq, FERRY__SEQ_START + turn, __ATOMIC_SEQ_CST);
+            CHECK(ferry_agent_wait_any(bell, agents, 2, (uint32_t)i + 1, 5 * SECOND, ready) == i + 1 && ready[i] == 1);
+        }
+        for (i = 0; i < 2; i++) CHECK(ferry_agent_wait(l[i].agent, 0, &answer) == 1);
+    }
+    kill(scribbler, SIGKILL);
+    CHECK(end_child(scribbler) == 128 + SIGKILL);
+    munmap(page, 4096);
+    for (i = 0; i < 2; i++) stop_lying(&l[i]);
+    ferry_bell_close(bell);
+    CHECK(ferry_agent_wait_any(NULL, NULL, 0, 1, 0, ready) == FERRY_EINVAL);
+    free(good);
+    ferry_env_close(env);
+}
+
 int main(void) {
     char directory[64];
     begin_test(120, directory);
     test_strange_visitors_are_refused_and_the_next_is_served(directory);
     test_a_scribbling_agent_is_dropped(directory);
     test_foreign_regions_are_checked(directory);
+    test_lists_of_rows_are_checked(directory);
+    test_an_agent_may_say_anything_of_rows(directory);
+    test_a_bell_may_ring_by_itself(directory);
+    test_foreign_regions_of_rows_are_checked(directory);
+    test_joined_blobs_that_lie(directory);
+    test_an_agent_hears_through_a_scribbled_bell(directory);
     end_test(directory);
     return 0;
 }
