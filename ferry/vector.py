@@ -520,7 +520,13 @@ def _merged(num_envs: int, entries: Sequence[_core.Entry], infos: dict[str, Any]
     """Infos as a VectorEnv has them: an array for each key, and a mask of the rows that have it."""
     merger: Any = _Infos(num_envs=num_envs)
     for row, info, *final in entries:
-        if final:
-            infos = merger._add_info(infos, {"final_obs": final[0], "final_info": final[1]}, row)
-        infos = merger._add_info(infos, info, row)
+        try:
+            if final:
+                infos = merger._add_info(infos, {"final_obs": final[0], "final_info": final[1]}, row)
+            infos = merger._add_info(infos, info, row)
+        except Exception as error:  # Gymnasium stumbles over it in many ways
+            raise ValueError(
+                f"the info of row {row} of the batch does not go together with those before it: {error}; let each key "
+                "have values of one type and shape in all rows"
+            ) from error
     return infos

@@ -31,6 +31,8 @@ import ferry
 import row_envs
 import same
 from conftest import PATIENCE, Serve, wait_until
+from ferry import _core, blobs
+from ferry import spaces as spaces_of_ferry
 from row_envs import END_BOTH, GO_ON, Faulty
 
 MODES = ["next_step", "same_step", "disabled"]
@@ -845,3 +847,122 @@ def test_neither_pickled_nor_iterated(served: Any, connect: Any) -> None:
         copy.deepcopy(envs)
     with pytest.raises(TypeError, match="is not a sequence"):
         list(envs)
+
+
+# ---- What no well-meaning peer would say ----
+
+NONSENSE = [
+    (blobs.JSON, b"[1, 2]"),
+    (blobs.JSON, b'"text"'),
+    (blobs.JSON, b'{"x": {}}'),
+    (blobs.JSON, b'{"0": 5}'),
+    (blobs.JSON, b'{"0": [{}]}'),
+    (blobs.JSON, b'{"9": {"a": 1}, "-1": {"b": 2}, "99999999999999999999": {}}'),
+    (blobs.JSON, b"{"),
+    (blobs.MSGPACK, b""),
+    (blobs.MSGPACK, blobs.pack({float("inf"): {}})),
+    (blobs.MSGPACK, blobs.pack({float("nan"): {}})),
+    (blobs.MSGPACK, blobs.pack({None: {}})),
+    (blobs.MSGPACK, blobs.pack({(0,): {}})),
+    (blobs.MSGPACK, blobs.pack({0: {1: 2, None: 3, (1, 2): 4}})),
+    (blobs.MSGPACK, blobs.pack({0: {"final_obs": 1, "_a": 2, "a": 3}})),
+    (blobs.MSGPACK, blobs.pack({0: {"a": 1}, 1: {"a": {"b": 1}}})),
+    (blobs.MSGPACK, blobs.pack({0: {"a": 1}, 1: {"a": "text"}})),
+    (blobs.MSGPACK, blobs.pack({0: {"a": np.zeros((2, 3))}, 1: {"a": np.zeros(5)}})),
+    (blobs.MSGPACK, b"\xc1\xff\x00"),
+    (blobs.TEXT, b"\xff"),
+    (blobs.TEXT, b"text"),
+    (blobs.VALUES, blobs.pack(5)),
+    (blobs.VALUES, blobs.pack([None])),
+    (blobs.VALUES, blobs.pack([None, 5])),
+    (blobs.VALUES, blobs.pack([5, {0: "x"}])),
+    (blobs.VALUES, blobs.pack([{0: {}}, {0: 5, "x": 1, None: 2, 2**70: 3}])),
+]
+
+
+class Speaker:
+    """An environment of two rows that answers every STEP with a blob, and each RESET with none; a text is observed.
+
+    Attributes:
+        said: (format, bytes); None: it answers as it should.
+        failure: A report, in place of the answer.
+    """
+
+    def __init__(self, address: str) -> None:
+        space, actions = spaces.Text(1000), spaces.Discrete(2)
+        fields = (
+            *spaces_of_ferry.fields(space, _core.OBSERVATION),
+            *spaces_of_ferry.fields(actions, _core.ACTION),
+        )
+        self.said: tuple[int, bytes] | None = None
+        self.failure: Any = None
+        self.channel = _core.Env(
+            address,
+            fields,
+            spaces_of_ferry.template(fields, _core.OBSERVATION),
+            spaces_of_ferry.template(fields, _core.ACTION),
+            codecs=spaces_of_ferry.codecs(fields, space, actions),
+            decode=blobs.decode,
+            encode=blobs.encode,
+            num_rows=2,
+        )
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        while kind := self.channel.next(None):
+            if kind == _core.LEFT:
+                continue
+            said = self.said if kind == _core.STEP else None
+            if kind == _core.STEP and self.failure is not None:
+                self.channel.refuse((blobs.MSGPACK, blobs.pack(self.failure)))
+                continue
+            for row in self.channel.rows():
+                # A text that is too long for its place lies in the blob, which is another one then.
+                self.channel.put(row, "text" if said is None or said[0] != blobs.VALUES else "", 0.0, False, False)
+            self.channel.reply(said)
+
+    def close(self) -> None:
+        self.channel.stop()
+        self.thread.join(PATIENCE)
+        self.channel.close()
+
+
+@pytest.fixture
+def speaker() -> Iterator[Speaker]:
+    speaker = Speaker("speaker")
+    yield speaker
+    speaker.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nonsense_in_blobs_is_told(speaker: Speaker, connect: Any, mode: str) -> None:
+    envs = connect("speaker", mode)
+    for said in NONSENSE:
+        envs.reset()
+        speaker.said = said
+        with contextlib.suppress(ferry.BackendError, ValueError):
+            envs.step(np.zeros(2, int))
+        speaker.said = None
+        with contextlib.suppress(ResetNeeded):
+            same.assert_same(envs.step(np.zeros(2, int))[0], ("text", "text"))
+
+
+@pytest.mark.parametrize(
+    ("report", "row"),
+    [
+        ({"row": 1}, 1),
+        ({"row": 2}, None),
+        ({"row": -1}, None),
+        ({"row": "1"}, None),
+        ({"row": 1e300}, None),
+        ("no", None),
+    ],
+)
+def test_a_failure_names_a_row_that_is_there(speaker: Speaker, connect: Any, report: Any, row: int | None) -> None:
+    envs = connect("speaker")
+    envs.reset()
+    speaker.failure = report
+    with pytest.raises(ferry.BackendError, match=r"^rows 0 to 1: |^row 1: ") as caught:
+        envs.step(np.zeros(2, int))
+    assert caught.value.row == row
