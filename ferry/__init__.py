@@ -64,8 +64,14 @@ __all__ = [
 __version__: str = _core.version()
 
 # Ferry checks actions and the order of calls itself, so that Gymnasium's wrappers for it would only cost time.
-for _name in ("Client", "Server"):
+for _name, _vector in (("Client", "ferry:ClientVectorEnv"), ("Server", None)):
     if f"ferry/{_name}-v0" not in _registry:
-        _register(f"ferry/{_name}-v0", f"ferry:{_name}Env", order_enforce=False, disable_env_checker=True)
+        _register(
+            f"ferry/{_name}-v0",
+            f"ferry:{_name}Env",
+            order_enforce=False,
+            disable_env_checker=True,
+            vector_entry_point=_vector,
+        )
 if "ferry/Launch-v0" not in _registry:
     _register("ferry/Launch-v0", "ferry:launch", order_enforce=False, disable_env_checker=True)

@@ -169,6 +169,7 @@ def _told(seen: survey.Visit, channel: survey.Channel | None, seen_free: bool) -
     described = spaces.described(about)
     told["protocol"] = channel.protocol
     told["environment"] = channel.name
+    told["rows"] = channel.num_rows
     for role, key in ((_core.OBSERVATION, "observation"), (_core.ACTION, "action")):
         told[f"{key}_space"] = _space(channel.fields, role, described.get(key, {}))
     told["metadata"] = about.get("metadata")

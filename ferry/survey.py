@@ -83,7 +83,8 @@ class Channel:
         env: The environment's side.
         agent: The agent's side.
         turns: Turns so far, steps, resets and calls.
-        episode: Resets so far, over all of the environment's agents.
+        num_rows: How many environments are stepped together.
+        episode: Resets so far, of all rows, over all of the environment's agents.
         holder: Who has to act: "agent" or "environment".
         region_bytes: Of shared memory.
         blob_bytes: Room for a blob there.
@@ -96,6 +97,7 @@ class Channel:
     env: Side
     agent: Side
     turns: int
+    num_rows: int
     episode: int
     holder: str
     region_bytes: int
@@ -287,12 +289,13 @@ def _read_region(region: mmap.mmap) -> Channel:
     agent_part, env_part = struct.unpack_from("=Q8xQ", region, 96)
     agent_slot, first, second = struct.unpack_from("=QQQ", region, 128)
     (blob_bytes,) = struct.unpack_from("=Q", region, 168)
+    (num_rows,) = struct.unpack_from("=I", region, groups)
     (episode_offset,) = struct.unpack_from("=Q", region, groups + 48)
     asked = (struct.unpack_from("=I", region, agent_slot)[0] - start) % 2**32
     answers = [(struct.unpack_from("=I", region, slot)[0] - start) % 2**32 for slot in (first, second)]
     # Sequence words wrap; the head says the number in full.
     (turns,) = struct.unpack_from("=Q", region, agent_slot + 8)
-    episodes = [struct.unpack_from("=Q", region, slot + episode_offset)[0] for slot in (first, second)]
+    episodes = [np.frombuffer(_bytes(region, slot + episode_offset, 8 * num_rows), "u8") for slot in (first, second)]
     name, name_bytes, about, about_bytes, about_format = struct.unpack_from("=5I", region, 184)
     (pool,) = struct.unpack_from("=Q", region, 80)
     return Channel(
@@ -302,7 +305,8 @@ def _read_region(region: mmap.mmap) -> Channel:
         env=_side(region, env_part),
         agent=_side(region, agent_part),
         turns=turns,
-        episode=max(episodes),
+        num_rows=num_rows,
+        episode=max(int(column.sum()) for column in episodes),
         holder="agent" if asked in answers else "environment",
         region_bytes=len(region),
         blob_bytes=blob_bytes,

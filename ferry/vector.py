@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -48,6 +50,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
     Raises:
         LayoutMismatchError: The environments are not alike.
     """
+
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -418,6 +422,18 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         return [channel._request(**request)]
 
     # ---- Small things ----
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What made this object, if gymnasium.make_vec did; else the environments' own spec, as plain data."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:  # a mode is told by its name, so that the spec can be written as JSON
+            modes = {key: value for key, value in spec.kwargs.items() if isinstance(value, AutoresetMode)}
+            spec = dataclasses.replace(spec, kwargs={**spec.kwargs, **{key: modes[key].name.lower() for key in modes}})
+        self._spec = spec
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

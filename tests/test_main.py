@@ -56,6 +56,23 @@ def test_serve(start: Start, env_id: str, kwargs: str | None, space: gymnasium.S
     assert errors == f"ferry: serving {env_id} as 'test'; Ctrl-C ends it\n"
 
 
+def test_serve_many_rows(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    start("-m", "ferry", "serve", "CartPole-v1", "--address", "test", "--num-envs", "3", "--wrap", "FlattenObservation")
+    envs = ferry.ClientVectorEnv("test", timeout=PATIENCE)
+    try:
+        envs.reset(seed=1)
+        envs.reset(options={"reset_mask": np.array([True, False, True])})
+        told = rows_of("info test", capsys)
+        assert (told["rows"], told["resets"], told["turns"]) == (3, 5, 2)
+    finally:
+        envs.close()
+
+
+def test_serve_makes_one_row_or_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "CartPole-v1", "--num-envs", "0"]) == 1
+    assert "num_envs is 0; it is 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("env_id", "address"), [("CartPole-v1", "CartPole-v1"), ("sample_envs:Pixels", "sample_envs-Pixels")]
 )

@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
@@ -966,3 +967,43 @@ def test_a_failure_names_a_row_that_is_there(speaker: Speaker, connect: Any, rep
     with pytest.raises(ferry.BackendError, match=r"^rows 0 to 1: |^row 1: ") as caught:
         envs.step(np.zeros(2, int))
     assert caught.value.row == row
+
+
+# ---- gymnasium.make_vec ----
+
+
+@pytest.mark.parametrize("mode", ["same_step", AutoresetMode.SAME_STEP])
+def test_make_vec(served: Any, mode: Any) -> None:
+    places = served("Told", [2, 2])
+    arguments = {"addresses": places, "autoreset_mode": mode, "timeout": PATIENCE}
+    envs = gymnasium.make_vec("ferry/Client-v0", vectorization_mode="vector_entry_point", **arguments)
+    try:
+        assert type(envs) is ferry.ClientVectorEnv
+        assert envs.num_envs == 4
+        assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+        envs.reset(seed=1)
+        envs.step(np.zeros(4, int))
+        assert envs.spec is not None
+        text = envs.spec.to_json()
+    finally:
+        envs.close()
+    again = gymnasium.make_vec(EnvSpec.from_json(text))
+    try:
+        assert again.num_envs == 4
+        assert again.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    finally:
+        again.close()
+
+
+def test_make_vec_checks_the_number_of_rows(served: Any) -> None:
+    places = served("Told", [2, 2])
+    gymnasium.make_vec("ferry/Client-v0", num_envs=4, addresses=places, timeout=PATIENCE).close()
+    with pytest.raises(ferry.LayoutMismatchError, match="num_envs is 3, and the backends have 4 rows"):
+        gymnasium.make_vec("ferry/Client-v0", num_envs=3, addresses=places, timeout=PATIENCE)
+
+
+def test_the_spec_of_the_environments_is_shown(serve: Serve, connect: Any) -> None:
+    serve("CartPole-v1", num_envs=2)
+    envs = connect("test")
+    assert envs.spec.id == "CartPole-v1"
+    assert repr(envs) == "ClientVectorEnv(CartPole-v1, num_envs=2)"
