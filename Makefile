@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 HEADERS := $(wildcard include/*.h csrc/*.h)
 CSRC := $(wildcard csrc/*.c)
 EXAMPLES := $(patsubst examples/c/%.c,$(BUILD)/examples/%,$(wildcard examples/c/*.c))
-BENCHES := $(patsubst bench/c/%.c,$(BUILD)/bench/%,$(wildcard bench/c/*.c))
+BENCHES := $(patsubst bench/c/%.c,$(BUILD)/bench/%,$(filter-out %/inprocess.c,$(wildcard bench/c/*.c))) $(BUILD)/bench/inprocess.so
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 # What a test gets that brings a platform of its own: every file but the platform and the one that includes all others.
 PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
@@ -161,6 +161,10 @@ $(BUILD)/examples/%: examples/c/%.c $(BUILD)/libferry.a
 $(BUILD)/bench/%: bench/c/%.c $(wildcard bench/c/*.h) $(BUILD)/libferry.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm -pthread
+
+$(BUILD)/bench/inprocess.so: bench/c/inprocess.c bench/c/work.h examples/c/pole.c $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm
 
 TEST_CFLAGS := -D_GNU_SOURCE -Icsrc
 $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(BUILD)/libferry.a

@@ -66,6 +66,24 @@ class Child:
         if self.process.stdout:
             self.process.stdout.close()
 
+    def read(self) -> str:
+        """The next line that it prints."""
+        line = self._pipe(self.process.stdout).readline()
+        if not line:
+            raise RuntimeError(f"{self.command} ended with code {self.process.wait(END_TIMEOUT_S)}")
+        return line.strip()
+
+    def write(self, line: str) -> None:
+        """Gives it a line to read."""
+        stdin = self._pipe(self.process.stdin)
+        stdin.write(f"{line}\n")
+        stdin.flush()
+
+    @staticmethod
+    def _pipe(stream: IO[str] | None) -> IO[str]:
+        assert stream is not None
+        return stream
+
 
 class CAgent(Child):
     """An agent written in C (``bench/c/agent.c``) that replays episodes on request.
@@ -80,7 +98,7 @@ class CAgent(Child):
 
     def wait_ready(self) -> None:
         """Returns once it is connected."""
-        if self._read() != "ready":
+        if self.read() != "ready":
             raise RuntimeError(f"{self.command} did not get ready")
 
     def replay(self, seed: int, actions: Sequence[int]) -> tuple[float, float]:
@@ -89,19 +107,29 @@ class CAgent(Child):
         Returns:
             Nanoseconds that its steps took together, and the sum of their rewards.
         """
-        stdin = self._pipe(self.process.stdin)
-        stdin.write(f"{seed} {''.join(map(str, actions))}\n")
-        stdin.flush()
-        elapsed_ns, total = self._read().split()
+        self.write(f"{seed} {''.join(map(str, actions))}")
+        elapsed_ns, total = self.read().split()
         return float(elapsed_ns), float(total)
 
-    def _read(self) -> str:
-        line = self._pipe(self.process.stdout).readline()
-        if not line:
-            raise RuntimeError(f"{self.command} ended with code {self.process.wait(END_TIMEOUT_S)}")
-        return line.strip()
 
-    @staticmethod
-    def _pipe(stream: IO[str] | None) -> IO[str]:
-        assert stream is not None
-        return stream
+class Worker(Child):
+    """A process that works on request and serves nobody (``bench/c/busy.c``).
+
+    Args:
+        command: Runs it.
+        rounds: Of work in a step.
+        cpu: Where.
+    """
+
+    def __init__(self, command: Sequence[str], rounds: int, cpu: int) -> None:
+        super().__init__(command, cpu, pipes=True)
+        self.rounds = rounds
+
+    def ask(self, steps: int) -> None:
+        """Has it do the work of so many steps."""
+        self.write(str(steps))
+
+    def answer(self) -> tuple[float, int]:
+        """Nanoseconds that the work took, and what came out of it."""
+        elapsed_ns, x = self.read().split()
+        return float(elapsed_ns), int(x)

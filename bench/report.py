@@ -77,6 +77,25 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+@dataclass(frozen=True)
+class Plot:
+    """Curves over one axis, both axes logarithmic.
+
+    Attributes:
+        name: Of the file.
+        title: What it shows.
+        x: What is below.
+        y: What is on the left.
+        curves: Points by label.
+    """
+
+    name: str
+    title: str
+    x: str
+    y: str
+    curves: dict[str, list[tuple[float, float]]]
+
+
 @dataclass
 class Section:
     """One question and its answer."""
@@ -86,6 +105,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    plots: list[Plot] = field(default_factory=list)
 
 
 def number(value: float, unit: str) -> str:

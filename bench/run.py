@@ -19,11 +19,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from measure import SECTIONS
+import batches
+import measure as single
 from processes import BENCH, BUILD
 from report import Section, machine, page, show
 from scene import Bench
 
+SECTIONS = {**single.SECTIONS, **batches.SECTIONS}
 REFRESH_S = 0.5
 
 

@@ -11,17 +11,28 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 
 from blocks import Block, Times, alternate
 from contenders import PEER_TIMEOUT_S
-from processes import BENCH, BUILD, CAgent, Child, dependent, environment
+from ferry import ClientVectorEnv
+from processes import BENCH, BUILD, CAgent, Child, Worker, dependent, environment
 
 COMMAND_TIMEOUT_S = 200.0
 POLE, PIXEL, GAME = (str(BUILD / "examples" / name) for name in ("pole", "pixel", "gameloop"))
 BACKEND = [sys.executable, str(BENCH / "backend.py")]
+
+
+class Closable(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> object:
+        """Ends it."""
+
+
+Closes = TypeVar("Closes", bound=Closable)
 
 
 @dataclass
@@ -117,8 +128,7 @@ class Scene:
 
     def env(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         """Keeps an env until the end."""
-        self._stack.callback(env.close)
-        return env
+        return self.keep(env)
 
     def ferry(
         self, command: list[str], *, serve: bool = True, wait: str = "adaptive", cpu: int | None = None, **options: Any
@@ -138,6 +148,22 @@ class Scene:
         with waiting(wait):
             return self.env(gym.make(env_id, address=address, timeout=PEER_TIMEOUT_S, **options))
 
+    def batch(self, command: list[str], **options: Any) -> ClientVectorEnv:
+        """A vector environment over one new environment process on the env's CPU.
+
+        Args:
+            command: Runs the environment.
+            options: For ``ferry.ClientVectorEnv``.
+        """
+        address = self._bench.address()
+        self._child(command, "serve", address, "adaptive", None)
+        return self.keep(ClientVectorEnv(address, timeout=PEER_TIMEOUT_S, **options))
+
+    def keep(self, thing: Closes) -> Closes:
+        """Closes it in the end."""
+        self._stack.callback(thing.close)
+        return thing
+
     def c_agent(self, command: list[str], *, serve: bool = True, wait: str = "adaptive") -> CAgent:
         """An agent written in C, connected to a new environment process."""
         address = self._bench.address()
@@ -146,6 +172,12 @@ class Scene:
         self._stack.enter_context(agent)
         agent.wait_ready()
         return agent
+
+    def worker(self, command: list[str], rounds: int, cpu: int) -> Worker:
+        """A process that works on request."""
+        worker = Worker(command, rounds, cpu)
+        self._stack.enter_context(worker)
+        return worker
 
     def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
         variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
