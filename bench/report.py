@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ METHOD = """\
 Absolute times drift with the machine: on some virtual machines by a factor of five within one run. So contenders run
 in alternating blocks, and each ratio is the median over the rounds; where ratios drift too, the range over several
 pairs of processes stands beside it. The floor is what an expert would write by hand for just that exchange
-(`bench/c/floor.h`). Everything that moves is verified. How it is done: [bench/README.md](../bench/README.md)."""
-PACKAGES = ("numpy", "gymnasium", "msgpack")
+(`bench/c/floor.h`); that of a batch is the same C loop in the process that steps it (`bench/c/inprocess.c`).
+Everything that moves is verified. How it is done: [bench/README.md](../bench/README.md)."""
+PACKAGES = ("numpy", "gymnasium", "msgpack", "envpool", "pyzmq")
+LOSSES = Path(__file__).resolve().parent / "losses.md"
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,34 @@ class Section:
     plots: list[Plot] = field(default_factory=list)
 
 
+def recorded(section: Section) -> dict[str, Any]:
+    """The section as JSON has it."""
+    record = asdict(section)
+    for promise, entry in zip(section.promises, record["promises"], strict=True):
+        entry["holds"] = promise.holds
+    return record
+
+
+def restored(record: dict[str, Any]) -> Section:
+    """The section that was recorded."""
+    promises = [{key: value for key, value in entry.items() if key != "holds"} for entry in record["promises"]]
+    return Section(
+        record["name"],
+        record["question"],
+        [Table(**table) for table in record["tables"]],
+        [Promise(**promise) for promise in promises],
+        record["data"],
+        [Plot(**plot) for plot in record["plots"]],
+    )
+
+
+def read(paths: list[Path]) -> tuple[dict[str, Any], list[Section]]:
+    """Runs that were recorded, as one: of sections with the same name the last counts."""
+    runs = [json.loads(path.read_text()) for path in paths]
+    sections = {record["name"]: restored(record) for run in runs for record in run["sections"]}
+    return {key: value for key, value in runs[-1].items() if key != "sections"}, list(sections.values())
+
+
 def number(value: float, unit: str) -> str:
     """A figure as people read it: three significant digits or so, with its unit."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -170,8 +201,14 @@ def show(console: Console, sections: list[Section]) -> None:
         console.print(promise_table(sections).rich())
 
 
-def page(about: dict[str, Any], sections: list[Section]) -> str:
-    """docs/performance.md."""
+def page(about: dict[str, Any], sections: list[Section], plots: str | None) -> str:
+    """docs/performance.md.
+
+    Args:
+        about: The run: when, where, with what.
+        sections: What was found.
+        plots: The folder of the plots as the page names it; None: there are none.
+    """
     setting = about["machine"]
     kind = "virtual machine" if setting["virtual"] else "machine"
     pinned = setting["pinned"]
@@ -185,10 +222,14 @@ def page(about: dict[str, Any], sections: list[Section]) -> str:
         METHOD,
         "## Promises",
         promise_table(sections).markdown(),
+        "## Where Ferry loses, and why",
+        LOSSES.read_text().strip(),
     ]
     for section in sections:
         if section.tables:
             parts += [f"## {section.name.capitalize()}", section.question]
             for table in section.tables:
                 parts += [f"**{table.title}**", table.markdown()]
+        if plots is not None:
+            parts += [f"![{plot.title}]({plots}/{plot.name}.svg)" for plot in section.plots]
     return "\n\n".join(parts) + "\n"

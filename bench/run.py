@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import batches
 import measure as single
+from plots import draw
 from processes import BENCH, BUILD
-from report import Section, machine, page, show
+from report import Section, machine, page, read, recorded, show
 from scene import Bench
 
 SECTIONS = {**single.SECTIONS, **batches.SECTIONS}
@@ -40,6 +42,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cpus", metavar="A,B", help="CPUs of the agent and the env (default: the first two allowed)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where results go (default: bench/results/TIME.json)")
     parser.add_argument("--page", type=Path, metavar="FILE", help="also write the results as a Markdown page")
+    parser.add_argument(
+        "--from",
+        dest="recorded",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing, show this file of results; repeatable, a later one replaces what it has too",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a promise does not hold")
     return parser.parse_args()
 
@@ -85,10 +95,8 @@ def measure(bench: Bench, names: list[str], console: Console) -> list[Section]:
     return sections
 
 
-def main() -> int:
-    """Runs; returns the exit code."""
-    options = parse()
-    console = Console()
+def measured(options: argparse.Namespace, console: Console) -> tuple[dict[str, Any], list[Section]]:
+    """Measures, and records it."""
     missing = [str(path) for path in (BUILD / "bench" / "roundtrip", BUILD / "examples" / "pole") if not path.exists()]
     if missing:
         sys.exit(f"{' and '.join(missing)}: not built; run 'make bench'")
@@ -102,25 +110,38 @@ def main() -> int:
         sections = measure(Bench(cpus, allowed, options.quick, Path(directory)), names, console)
     about["machine"]["load_after"] = os.getloadavg()
     about["seconds"] = round((datetime.now(timezone.utc) - started).total_seconds(), 1)
+    target = options.json or BENCH / "results" / f"{started:%Y%m%d-%H%M%S}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps({**about, "sections": [recorded(section) for section in sections]}, indent=1) + "\n")
+    console.print(f"results: {target}", style="dim")
+    return about, sections
 
+
+def write_page(target: Path, about: dict[str, Any], sections: list[Section]) -> None:
+    """The page, and its plots in a folder of its name."""
+    folder = target.with_suffix("")
+    drawn = draw([plot for section in sections for plot in section.plots], folder)
+    target.write_text(page(about, sections, folder.name if drawn else None))
+
+
+def main() -> int:
+    """Runs; returns the exit code."""
+    options = parse()
+    console = Console()
+    about, sections = read(options.recorded) if options.recorded else measured(options, console)
     show(console, sections)
     setting = about["machine"]
+    pinned = setting["pinned"]
     console.print(
         f"\n{setting['cpu']}, {setting['cpus_online']} CPUs{' (virtual)' if setting['virtual'] else ''}, "
-        f"Linux {setting['kernel']}, agent on CPU {cpus[0]}, env on CPU {cpus[1]}, "
+        f"Linux {setting['kernel']}, agent on CPU {pinned['agent']}, env on CPU {pinned['env']}; "
         f"load {setting['load'][0]:.1f} before and {setting['load_after'][0]:.1f} after; {about['seconds']} s",
         style="dim",
     )
-    target = options.json or BENCH / "results" / f"{started:%Y%m%d-%H%M%S}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    promises = [vars(promise) | {"holds": promise.holds} for section in sections for promise in section.promises]
-    results = {section.name: {"question": section.question, **section.data} for section in sections}
-    target.write_text(json.dumps({**about, "promises": promises, "results": results}, indent=1) + "\n")
-    console.print(f"results: {target}", style="dim")
     if options.page:
-        options.page.write_text(page(about, sections))
+        write_page(options.page, about, sections)
         console.print(f"page: {options.page}", style="dim")
-    return int(options.strict and not all(promise["holds"] for promise in promises))
+    return int(options.strict and not all(promise.holds for section in sections for promise in section.promises))
 
 
 if __name__ == "__main__":
