@@ -6,6 +6,8 @@ import itertools
 import mmap
 import multiprocessing as mp
 import os
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -22,6 +24,7 @@ from processes import CAgent
 
 Observation = NDArray[Any]
 Info = dict[str, Any]
+Make = Callable[[], "gym.Env[Observation, Any]"]
 PEER_TIMEOUT_S = 20.0
 
 
@@ -190,8 +193,8 @@ def _pin(process: BaseProcess, cpu: int) -> None:
     os.sched_setaffinity(process.pid, {cpu})
 
 
-def _serve_pipe(pipe: Connection) -> None:
-    env = Trivial()
+def _serve_pipe(pipe: Connection, make: Make) -> None:
+    env = make()
     try:
         while (request := pipe.recv()) is not None:
             pipe.send(env.reset(seed=request[1]) if request[0] == "reset" else env.step(request[1]))
@@ -200,21 +203,23 @@ def _serve_pipe(pipe: Connection) -> None:
 
 
 class PipeEnv(gym.Env[Observation, Any]):
-    """:class:`Trivial` behind ``multiprocessing.Pipe`` with pickle: what one writes without a library.
+    """An env behind ``multiprocessing.Pipe`` with pickle: what one writes without a library.
 
     Args:
-        cpu: Where the env's process runs.
+        cpu: Where the env's process runs; None: wherever.
+        make: Makes the env there.
     """
 
     observation_space = Trivial.observation_space
     action_space = Trivial.action_space
 
-    def __init__(self, cpu: int) -> None:
+    def __init__(self, cpu: int | None, make: Make = Trivial) -> None:
         context = mp.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_pipe, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve_pipe, args=(theirs, make), daemon=True)
         self._process.start()
-        _pin(self._process, cpu)
+        if cpu is not None:
+            _pin(self._process, cpu)
         theirs.close()
 
     def _ask(self, *request: Any) -> Any:
@@ -235,6 +240,76 @@ class PipeEnv(gym.Env[Observation, Any]):
             self._pipe.send(None)
             self._process.join(PEER_TIMEOUT_S)
         self._pipe.close()
+
+
+_ANSWER = struct.Struct("d??")
+
+
+def _serve_socket(address: str, make: Make) -> None:
+    import zmq
+
+    env = make()
+    with zmq.Context() as context, context.socket(zmq.REP) as socket:
+        socket.bind(address)
+        while request := socket.recv():
+            (number,) = struct.unpack("<q", request[1:])
+            if request[:1] == b"r":
+                observation, answer = env.reset(seed=number)[0], (0.0, False, False)
+            else:
+                observation, *answer, _ = env.step(number)  # type: ignore[assignment]
+            parts: list[Any] = [_ANSWER.pack(*answer), np.ascontiguousarray(observation)]
+            socket.send_multipart(parts, copy=False)
+        socket.send(b"")
+
+
+class SocketEnv(gym.Env[Observation, Any]):
+    """An env behind a pyzmq REQ/REP socket of this machine; the bytes of the observation go over as they are.
+
+    Args:
+        cpu: Where the env's process runs.
+        make: Makes the env there, and here, for its spaces.
+        address: Where to meet, a path.
+    """
+
+    action_space = Trivial.action_space
+
+    def __init__(self, cpu: int, make: Make, address: str) -> None:
+        import zmq
+
+        self.observation_space = make().observation_space
+        context = mp.get_context("spawn")
+        self._process = context.Process(target=_serve_socket, args=(f"ipc://{address}", make), daemon=True)
+        self._process.start()
+        _pin(self._process, cpu)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVTIMEO, int(1000 * PEER_TIMEOUT_S))
+        self._socket.connect(f"ipc://{address}")
+        self._shape, self._dtype = self.observation_space.shape, self.observation_space.dtype
+
+    def _ask(self, kind: bytes, number: int) -> tuple[Observation, tuple[Any, ...]]:
+        self._socket.send(kind + struct.pack("<q", number))
+        answer, observation = self._socket.recv_multipart(copy=False)
+        array: Observation = np.frombuffer(observation.buffer, self._dtype).reshape(self._shape)
+        return array, _ANSWER.unpack(answer.buffer)
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Begins an episode."""
+        return self._ask(b"r", seed or 0)[0], {}
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Steps the other process."""
+        observation, (reward, terminated, truncated) = self._ask(b"s", action)
+        return observation, reward, terminated, truncated, {}
+
+    def close(self) -> None:
+        """Ends the other process."""
+        if self._process.is_alive():
+            self._socket.send(b"")
+            self._process.join(PEER_TIMEOUT_S)
+        self._socket.close()
+        self._context.term()
 
 
 class Vector1(gym.Env[Observation, Any]):

@@ -31,7 +31,7 @@ class Child:
 
     Args:
         command: What to run.
-        cpu: Where.
+        cpu: Where; -1: wherever.
         variables: Added to its environment.
         pipes: Whether its standard input and output are pipes.
     """
@@ -42,7 +42,7 @@ class Child:
         stream = subprocess.PIPE if pipes else None
         self.command = list(command)
         self.process = subprocess.Popen(
-            dependent(command, cpu),
+            dependent(command, cpu if cpu >= 0 else None),
             env=environment(**(variables or {})),
             stdin=stream or subprocess.DEVNULL,
             stdout=stream or subprocess.DEVNULL,

@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import batches
+import costs
 import measure as single
 from plots import draw
 from processes import BENCH, BUILD
 from report import Section, machine, page, read, recorded, show
 from scene import Bench
 
-SECTIONS = {**single.SECTIONS, **batches.SECTIONS}
+SECTIONS = {**single.SECTIONS, **batches.SECTIONS, **costs.SECTIONS}
 REFRESH_S = 0.5
 
 

@@ -155,8 +155,7 @@ class Scene:
             command: Runs the environment.
             options: For ``ferry.ClientVectorEnv``.
         """
-        address = self._bench.address()
-        self._child(command, "serve", address, "adaptive", None)
+        address, _ = self.served(command)
         return self.keep(ClientVectorEnv(address, timeout=PEER_TIMEOUT_S, **options))
 
     def keep(self, thing: Closes) -> Closes:
@@ -179,6 +178,13 @@ class Scene:
         self._stack.enter_context(worker)
         return worker
 
-    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> None:
+    def served(self, command: list[str]) -> tuple[str, Child]:
+        """Where a new environment process serves, on the env's CPU, and the process."""
+        address = self._bench.address()
+        return address, self._child(command, "serve", address, "adaptive", None)
+
+    def _child(self, command: list[str], role: str, address: str, wait: str, cpu: int | None) -> Child:
         variables = {"FERRY_ADDRESS": f"{role}:{address}", "FERRY_WAIT": wait}
-        self._stack.enter_context(Child(command, self._bench.cpus[1] if cpu is None else cpu, variables))
+        child = Child(command, self._bench.cpus[1] if cpu is None else cpu, variables)
+        self._stack.enter_context(child)
+        return child
