@@ -103,6 +103,7 @@ format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
 .PHONY: bench
 bench: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test examples benches
+	@$(PARALLEL) $(VENV)/.peers
 	@$(PY) bench/run.py
 
 # The thread sanitizer does not model the one fence, which orders a publication and a look at who sleeps, not data.
@@ -209,6 +210,12 @@ $(VENV)/.torch: $(VENV)/.made
 # The package in place, its extension compiled, and what it needs at run time.
 $(VENV)/.package: $(VENV)/.made pyproject.toml setup.py $(wildcard ferry/*.pyx ferry/*.pxd ferry/*.pxi) $(CSRC) $(HEADERS)
 	$(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+# What is measured beside Ferry; one that does not install here is skipped.
+PEERS := envpool pyzmq rlay
+$(VENV)/.peers: | $(VENV)/.package
+	@for peer in $(PEERS); do $(PY) -m pip install --quiet $$peer || echo "$$peer does not install here, and will be skipped"; done
 	@touch $@
 
 # The extras of pyproject.toml: demo, test, clients, gymnasium, dev, with commas between several.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import ferry
 from blocks import Block, Times, quantiles
-from contenders import PEER_TIMEOUT_S, balance, replaying, stepping
+from contenders import PEER_TIMEOUT_S, balance, missing, replaying, stepping
 from processes import BUILD, Worker
 from report import Plot, Promise, Section, Table, number
 from scene import POLE, Bench, Scene
@@ -23,7 +23,6 @@ from vectors import (
     InProcess,
     LitPixel,
     Pool,
-    missing,
     pole_rollout,
     record,
     rolling,

@@ -13,10 +13,15 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def end_with_parent() -> None:
+    """Has the kernel end this process when the one that started it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Becomes the command."""
     cpu, parent, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() != parent:
         sys.exit("the process that started this one has ended")
     if cpu != "any":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import itertools
 import mmap
 import multiprocessing as mp
 import os
+import signal
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from blocks import Block
+from child import end_with_parent
 from processes import CAgent
 
 Observation = NDArray[Any]
@@ -67,6 +71,7 @@ class Empty(gym.Env[Observation, Any]):
         return self._observation.copy(), 1.0, False, False, {}
 
 
+gym.register("FerryBench/Trivial-v0", f"{__name__}:Trivial", disable_env_checker=True, order_enforce=False)
 gym.register("FerryBench/Empty-v0", f"{__name__}:Empty", disable_env_checker=True, order_enforce=False)
 
 
@@ -246,8 +251,8 @@ _ANSWER = struct.Struct("d??")
 
 
 def _serve_socket(address: str, make: Make) -> None:
-    import zmq
-
+    end_with_parent()
+    zmq = importlib.import_module("zmq")
     env = make()
     with zmq.Context() as context, context.socket(zmq.REP) as socket:
         socket.bind(address)
@@ -274,8 +279,7 @@ class SocketEnv(gym.Env[Observation, Any]):
     action_space = Trivial.action_space
 
     def __init__(self, cpu: int, make: Make, address: str) -> None:
-        import zmq
-
+        zmq = importlib.import_module("zmq")
         self.observation_space = make().observation_space
         context = mp.get_context("spawn")
         self._process = context.Process(target=_serve_socket, args=(f"ipc://{address}", make), daemon=True)
@@ -310,6 +314,73 @@ class SocketEnv(gym.Env[Observation, Any]):
             self._process.join(PEER_TIMEOUT_S)
         self._socket.close()
         self._context.term()
+
+
+def _serve_rlay() -> None:
+    end_with_parent()
+    rlay = importlib.import_module("rlay")
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        rlay.ServerBackend("FerryBench/Trivial-v0").run()
+
+
+class RlayEnv(gym.Env[Observation, Any]):
+    """:class:`Trivial` behind rlay 0.0.1: protobuf in a file that both sides map, and neither ever sleeps.
+
+    Args:
+        cpu: Where the env's process runs.
+    """
+
+    PLACE = "/tmp/rlay"  # of every rlay on the machine
+    observation_space = Trivial.observation_space
+    action_space = Trivial.action_space
+
+    def __init__(self, cpu: int) -> None:
+        rlay = importlib.import_module("rlay")
+        self._process = mp.get_context("spawn").Process(target=_serve_rlay, daemon=True)
+        self._process.start()
+        _pin(self._process, cpu)
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            self._env = rlay.ClientEnv()
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
+        """Begins an episode."""
+        return self._env.reset(seed)  # type: ignore[no-any-return]
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Steps the other process."""
+        return self._env.step(action)  # type: ignore[no-any-return]
+
+    def awake(self, block: Block) -> Block:
+        """The block; outside of it the other process is stopped, which would else keep its CPU from everybody."""
+        pid = self._process.pid
+        assert pid is not None  # it has been started
+
+        def whole() -> float:
+            os.kill(pid, signal.SIGCONT)
+            try:
+                return block()
+            finally:
+                os.kill(pid, signal.SIGSTOP)
+
+        return whole
+
+    def close(self) -> None:
+        """Ends the other process."""
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, signal.SIGCONT)
+            self._env.close()
+            self._process.join(PEER_TIMEOUT_S)
+
+
+def missing(package: str) -> str:
+    """Why a peer is skipped; empty if it is here."""
+    if package == "rlay" and os.path.exists(RlayEnv.PLACE):
+        return f"{RlayEnv.PLACE} is in use"
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 class Vector1(gym.Env[Observation, Any]):

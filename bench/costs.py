@@ -25,6 +25,7 @@ from contenders import (
     SocketEnv,
     balance,
     copying,
+    missing,
     pixel_episode,
     single_steps,
     stepping,
@@ -32,7 +33,7 @@ from contenders import (
 )
 from report import Plot, Section, Table, number
 from scene import BACKEND, PIXEL, POLE, Bench, Scene
-from vectors import LitPixel, missing, pole_rollout, rolling
+from vectors import LitPixel, pole_rollout, rolling
 
 Shape = tuple[int, int, int]
 PAYLOADS: dict[str, Shape] = {

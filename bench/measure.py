@@ -19,9 +19,13 @@ from blocks import Block, Times, quantiles
 from contenders import (
     Episode,
     PipeEnv,
+    RlayEnv,
+    SocketEnv,
+    Trivial,
     Vector1,
     balance,
     copying,
+    missing,
     pixel_episode,
     replaying,
     single_steps,
@@ -243,6 +247,23 @@ def steps(bench: Bench) -> Section:
     )
 
 
+def peers_of(bench: Bench, scene: Scene, episode: Episode) -> dict[str, Block]:
+    """Everyone between a Python agent and a Python env, but for peers that are not installed."""
+    cpu = bench.cpus[1]
+    peers = {
+        "ferry": stepping(scene.ferry(BACKEND), episode),
+        "ferry, block": stepping(scene.ferry(BACKEND, wait="block"), episode),
+        "pipe": stepping(scene.env(PipeEnv(cpu)), episode),
+        "vector": stepping(scene.env(Vector1(cpu)), episode),
+    }
+    if not missing("zmq"):
+        peers["zmq"] = stepping(scene.env(SocketEnv(cpu, Trivial, bench.address())), episode)
+    if not missing("rlay"):
+        relay = scene.keep(RlayEnv(cpu))
+        peers["rlay"] = relay.awake(stepping(relay, trivial_episode(len(episode.actions) // 10)))
+    return peers
+
+
 def table(bench: Bench) -> Section:
     """{C, Python} env x {C, Python} agent x {ClientEnv, ServerEnv}, and the peers."""
     rounds, few = bench.rounds(151, 51), 40
@@ -257,16 +278,7 @@ def table(bench: Bench) -> Section:
                 cells[f"{language} {paradigm} C"] = replaying(scene.c_agent(command, serve=serve), episode)
                 cells[f"{language} {paradigm} Python"] = stepping(scene.ferry(command, serve=serve), episode)
         times = bench.alternate(cells, rounds)
-        short = trivial_episode(few)
-        peers = bench.alternate(
-            {
-                "ferry": stepping(scene.ferry(BACKEND), short),
-                "ferry, block": stepping(scene.ferry(BACKEND, wait="block"), short),
-                "pipe": stepping(scene.env(PipeEnv(bench.cpus[1])), short),
-                "vector": stepping(scene.env(Vector1(bench.cpus[1])), short),
-            },
-            rounds,
-        )
+        peers = bench.alternate(peers_of(bench, scene, trivial_episode(few)), rounds)
     rows = []
     for language in envs:
         for paradigm in ("ClientEnv", "ServerEnv"):
@@ -274,9 +286,11 @@ def table(bench: Bench) -> Section:
             rows.append([f"{language} env, {paradigm}", *(number(np.median(t), "ns") for t in figures)])
     labels = {
         "ferry": "Ferry, adaptive",
-        "ferry, block": "Ferry, FERRY_WAIT=block: sleeps like the two below",
+        "ferry, block": "Ferry, FERRY_WAIT=block: sleeps like the three below",
         "pipe": "multiprocessing.Pipe and pickle",
         "vector": "gymnasium AsyncVectorEnv, one env",
+        "zmq": "pyzmq, REQ and REP",
+        "rlay": "rlay, which spins",
     }
     against = [
         [
@@ -284,6 +298,8 @@ def table(bench: Bench) -> Section:
             number(np.median(peers[name]) / 1e3, "us"),
             f"{np.median(peers[name] / peers['ferry, block']):.2f}",
         ]
+        if name in peers
+        else [labels[name], f"skipped: {missing(name)}", ""]
         for name in labels
     ]
     return Section(

@@ -93,15 +93,6 @@ class InProcess:
         self._batch = None
 
 
-def missing(package: str) -> str:
-    """Why a peer is skipped; empty if it is here."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        return str(error)
-    return ""
-
-
 class Pool:
     """EnvPool's CartPole-v1: C++, a pool of threads in this process.
 
