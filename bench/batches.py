@@ -16,7 +16,7 @@ from blocks import Block, Times, quantiles
 from contenders import PEER_TIMEOUT_S, balance, missing, replaying, stepping
 from processes import BUILD, Worker
 from report import Plot, Promise, Section, Table, number
-from scene import POLE, Bench, Scene
+from scene import POLE, Bench, Scene, waiting
 from vectors import (
     Batch,
     Busy,
@@ -35,6 +35,7 @@ from vectors import (
 BUSY = str(BUILD / "bench" / "busy")
 ROWS = (1, 4, 16, 64, 256, 1024, 4096)
 ENGINES = (2, 4, 8, 16)
+WAITS = ("adaptive", "block")
 WORKERS, BUSY_BACKENDS, BUSY_US, BUSY_STEPS = 8, 16, 50.0, 20
 PYTHON_BUSY_US = (50, 100, 500)
 
@@ -218,49 +219,64 @@ def rows(bench: Bench) -> Section:
 # ---- Many processes ----
 
 
-def launched(bench: Bench, scene: Scene, command: list[str], count: int) -> ferry.LaunchedVectorEnv:
+def launched(
+    bench: Bench, scene: Scene, command: list[str], count: int, wait: str = "adaptive"
+) -> ferry.LaunchedVectorEnv:
     """A vector environment over so many new processes, wherever the kernel puts them."""
-    with bench.unpinned():
+    with bench.unpinned(), waiting(wait):
         return scene.keep(ferry.launch(command, num_engines=count, timeout=PEER_TIMEOUT_S))
 
 
-def engines_of(bench: Bench, count: int) -> dict[str, Any]:
-    """So many C poles, each in a process of its own."""
-    steps, repeats = 200, bench.rounds(10, 2)
-    with Scene(bench) as scene:
-        envs, rollout = launched(bench, scene, [POLE, "{address}"], count), pole_rollout(steps, count)
-        with bench.unpinned():
-            times = bench.alternate({"ferry": rolling(envs, rollout)}, bench.rounds(51, 11))
-            singles = single_batches(envs, rollout, repeats)
-    ns = float(np.median(times["ferry"]))
-    return {"ns": ns, "steps_per_s": count * 1e9 / ns, "single_ns": quantiles(singles)}
+def engines_of(bench: Bench, count: int) -> tuple[Times, dict[str, float]]:
+    """So many C poles, each in a process of its own, and steps timed one by one."""
+    with Scene(bench) as scene, bench.unpinned():
+        rollout = pole_rollout(200, count)
+        envs = {wait: launched(bench, scene, [POLE, "{address}"], count, wait) for wait in WAITS}
+        times = bench.alternate({wait: rolling(each, rollout) for wait, each in envs.items()}, bench.rounds(31, 7))
+        return times, quantiles(single_batches(envs["adaptive"], rollout, bench.rounds(10, 2)))
 
 
 def engines(bench: Bench) -> Section:
     """Several processes with one row each, through one vector environment."""
-    found = {count: engines_of(bench, count) for count in ENGINES}
+    runs = {count: engines_of(bench, count) for count in ENGINES}
+    found = {count: medians_of(times) for count, (times, _) in runs.items()}
+    rates = {count: {wait: count * 1e9 / ns for wait, ns in each.items()} for count, each in found.items()}
     rows = [
         [
             str(count),
-            number(run["ns"] / 1e3, "us"),
-            number(run["steps_per_s"], ""),
-            *(number(ns / 1e3, "us") for ns in run["single_ns"].values()),
+            number(found[count]["adaptive"] / 1e3, "us"),
+            *(number(rate, "") for rate in rates[count].values()),
+            *(number(ns / 1e3, "us") for ns in singles.values()),
         ]
-        for count, run in found.items()
+        for count, (_, singles) in runs.items()
     ]
-    slowest = min(run["steps_per_s"] for run in found.values())
+    slowest = min(each["adaptive"] for each in rates.values())
     return Section(
         "many backends",
-        "How many steps a second does Python get out of several C poles, each a process of its own with one row?",
+        "How many steps a second does Python get out of several C poles, each a process of its own with one row? "
+        "(Env steps a second, with the default way of waiting and with FERRY_WAIT=block; the times of steps are of the "
+        "default.)",
         [
             Table(
                 "ferry.launch(..., num_engines=M).step",
-                ["backends", "time a step", "env steps a second", "p50", "p99", "p99.9"],
+                ["backends", "time a step", "adaptive", "block", "p50", "p99", "p99.9"],
                 rows,
             )
         ],
         [Promise("2 to 16 C poles, one vector env: env steps a second", slowest, 200_000, "", at_least=True)],
-        {str(count): run for count, run in found.items()},
+        {
+            str(count): {"ns": found[count], "steps_per_s": rates[count], "single_ns": singles}
+            for count, (_, singles) in runs.items()
+        },
+        [
+            Plot(
+                "backends",
+                "Env steps a second by the number of backends with one C pole each",
+                "backends",
+                "env steps a second",
+                {f"Ferry, {wait}": [(count, rates[count][wait]) for count in ENGINES] for wait in WAITS},
+            )
+        ],
     )
 
 
@@ -324,20 +340,21 @@ def backends(bench: Bench) -> Section:
         trial = [scene.worker([BUSY, "44000"], 44000, cpu) for cpu in bench.cpus]
         rounds = busy_rounds(trial)
         workers = [scene.worker([BUSY, str(rounds)], rounds, cpu) for cpu in bench.cpus]
-        envs = launched(bench, scene, [BUSY, str(rounds), "{address}"], BUSY_BACKENDS)
+        command = [BUSY, str(rounds), "{address}"]
+        envs = {wait: launched(bench, scene, command, BUSY_BACKENDS, wait) for wait in WAITS}
         rollout = record(BusyReference(rounds, BUSY_BACKENDS), BUSY_STEPS, BUSY_BACKENDS)
         each = BUSY_STEPS * BUSY_BACKENDS // len(workers)
         with bench.unpinned():
-            times = bench.alternate(
-                {"ferry": rolling(envs, rollout), "bare": working(workers, each, rounds)}, bench.rounds(101, 21)
-            )
-    step_ns = times["ferry"] / BUSY_BACKENDS
-    bare_ns = times["bare"] / len(workers)
-    share = float(np.median(bare_ns / step_ns))
-    ideal = len(bench.cpus) * 1e6 / BUSY_US
-    rates = {"ferry": 1e9 / float(np.median(step_ns)), "bare": 1e9 / float(np.median(bare_ns)), "ideal": ideal}
+            contenders = {wait: rolling(several, rollout) for wait, several in envs.items()}
+            times = bench.alternate({**contenders, "bare": working(workers, each, rounds)}, bench.rounds(101, 21))
+    for wait in WAITS:
+        times[wait] /= BUSY_BACKENDS
+    times["bare"] /= len(workers)
+    share = ratio(times, "bare", "adaptive")
+    rates = {name: 1e9 / ns for name, ns in medians_of(times).items()} | {"ideal": len(bench.cpus) * 1e6 / BUSY_US}
     labels = {
-        "ferry": "16 backends, one vector env",
+        "adaptive": "16 backends, one vector env",
+        "block": "the same with FERRY_WAIT=block",
         "bare": "two processes that do nothing but the work",
         "ideal": "two CPUs / 50 us",
     }
@@ -349,7 +366,7 @@ def backends(bench: Bench) -> Section:
             Table(
                 "Env steps a second",
                 ["", "a second", "of the bare work"],
-                [[labels[n], number(r, ""), number(100 * r / rates["bare"], "%")] for n, r in rates.items()],
+                [[labels[n], number(rates[n], ""), number(100 * rates[n] / rates["bare"], "%")] for n in labels],
             )
         ],
         [Promise("16 backends of 50 us on two CPUs: share of the bare work", 100 * share, 75, "%", at_least=True)],
