@@ -319,6 +319,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     int64_t start = ferry__platform_now_ns(), now = start, left;
     uint32_t total, seen;
     int slept = 0, handovers = 0;
+    if (bell->manners.hasty > 0) bell->manners.hasty--;
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);
@@ -326,8 +327,8 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
         if (total >= at_least) return (int)total;
         if (left <= 0) return 0;
         if (policy == FERRY__SPIN) ferry__pause();
-        else if (policy == FERRY__ADAPTIVE && handovers < FERRY__HANDOVERS && now - start < FERRY__YIELD_NS)
-            (void)ferry__yield(&bell->looks, &handovers);
+        else if (policy == FERRY__ADAPTIVE && bell->manners.hasty == 0 && now - start < FERRY__YIELD_NS)
+            (void)ferry__yield(&bell->manners, &handovers, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
             ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
@@ -350,7 +351,7 @@ int ferry_agent_wait_any(ferry_bell *bell, ferry_agent *const *agents, uint32_t 
     if (at_least > count) at_least = count;
     if (at_least == 0) at_least = 1;
     if (count == 0) return 0;
-    for (looks = timeout_ns != 0 && agents[0]->channel.policy != FERRY__BLOCK ? bell->looks : 0; looks >= 0; looks--) {
+    for (looks = timeout_ns != 0 && agents[0]->channel.policy != FERRY__BLOCK ? bell->manners.looks : 0; looks >= 0; looks--) {
         total = ferry__count_ready(agents, count, ready);
         if (total >= at_least) return (int)total;
         if (looks > 0) ferry__pause();

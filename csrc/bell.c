@@ -2,7 +2,6 @@
 #include "bell.h"
 
 #include "errors.h"
-#include "wait.h"
 
 #include <stdlib.h>
 
@@ -13,7 +12,7 @@ int ferry_bell_open(ferry_bell **out, ferry_why *why) {
     ferry__fail(why, 0, "%s", "");
     *out = NULL;
     if (bell == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
-    bell->looks = FERRY__SPIN_LOOKS;
+    bell->manners.looks = FERRY__SPIN_LOOKS;
     if (ferry__region_create(FERRY__PAGE, 0, &bell->region, why) == 0) *out = bell;
     else free(bell);
     return why->code;

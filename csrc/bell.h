@@ -6,6 +6,7 @@
 #include "atomics.h"
 #include "layout.h"
 #include "region.h"
+#include "wait.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,7 +14,7 @@ extern "C" {
 
 struct ferry_bell {
     ferry__region *region; /* a page of its own */
-    int looks; /* as ferry__waiter's */
+    ferry__manners manners;
 };
 
 static inline ferry__bell_page *ferry__bell_page_of(const ferry__region *region) { return (ferry__bell_page *)(void *)region->base; }

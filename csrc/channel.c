@@ -419,7 +419,7 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
     if (state == 0) {
         ferry__waiter waiter;
         waiter.policy = channel->policy, waiter.line = channel->line, waiter.peer = channel->peer_line, waiter.crowded = &channel->crowded,
-        waiter.looks = &channel->looks, waiter.hasty = &channel->hasty, waiter.idle = ferry__idle, waiter.user = channel;
+        waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel;
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);
@@ -500,7 +500,7 @@ int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *t
     if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||
         ferry__platform_canary_create(&channel->canary, why) < 0)
         return why->code;
-    channel->looks = channel->policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0;
+    channel->manners.looks = channel->policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0;
     if (beside != NULL && !channel->address.serve) ferry__fail(why, FERRY_EINVAL, "an agent beside another serves, as serve:NAME");
     else if (!channel->address.serve || ferry__open_door(channel, beside, why) == 0) {
         ferry__enter(channel, FERRY__ALONE);

@@ -66,8 +66,7 @@ typedef struct ferry__channel {
     int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
     uint32_t unlooked; /* turns since */
     uint32_t crowded;  /* of ferry__waiter */
-    int looks;         /* of ferry__waiter */
-    uint32_t hasty;    /* of ferry__waiter */
+    ferry__manners manners;
     ferry_why why;     /* the last error */
     ferry_why visitor; /* what was wrong with the last peer that was turned away */
 } ferry__channel;
@@ -87,7 +86,7 @@ FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns
 /* Looks for message number next in the slot, for as long as a busy peer takes to answer: 1 it is there; 0 ferry__channel_await goes on. */
 static inline int ferry__channel_spin(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
                                       int64_t timeout_ns) {
-    int looks = timeout_ns != 0 ? channel->looks : 0, state;
+    int looks = timeout_ns != 0 ? channel->manners.looks : 0, state;
     while ((state = ferry__slot_state(slot, previous, next)) == 0 && looks-- > 0) ferry__pause();
     return state == 1 && ++channel->unlooked < FERRY__LOOK_TURNS;
 }

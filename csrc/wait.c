@@ -50,13 +50,13 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
     int err, slept = 0, handovers = 0;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
-    if (*waiter->hasty > 0) --*waiter->hasty;
+    if (waiter->manners->hasty > 0) waiter->manners->hasty--;
     else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
+        int enough;
         do {
-            now = ferry__yield(waiter->looks, &handovers);
+            enough = ferry__yield(waiter->manners, &handovers, &now);
             if (ferry__changed(word, previous)) return 1;
-        } while (handovers < FERRY__HANDOVERS && now < ferry__least(start + FERRY__YIELD_NS, deadline));
-        if (handovers == FERRY__HANDOVERS) *waiter->hasty = FERRY__HASTY_WAITS;
+        } while (!enough && now < ferry__least(start + FERRY__YIELD_NS, deadline));
     }
     for (;;) {
         err = waiter->idle(waiter->user, now, slept);

@@ -15,13 +15,18 @@ typedef enum ferry__policy {
     FERRY__BLOCK     /* sleep at once: where the processor is for others */
 } ferry__policy;
 
+/* What a waiter has learnt of those that it shares the processor with. */
+typedef struct ferry__manners {
+    int looks;      /* how often the next wait looks before it yields: not at all where somebody else wants the processor */
+    uint32_t hasty; /* so many waits are yet to sleep at once */
+} ferry__manners;
+
 typedef struct ferry__waiter {
     ferry__policy policy;
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t *crowded;       /* counts the waits on the peer's own processor */
-    int *looks;              /* how often the next wait looks before it yields; set here */
-    uint32_t *hasty;         /* so many waits are yet to sleep at once; set here */
+    ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
     void *user;
@@ -33,30 +38,30 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
  * is no use. */
 #define FERRY__YIELD_NS 50000
-/* Yields that hand the processor over cost little, but whoever is kept waiting by those who only ask is kept from working: after so many of
- * them sleeping is better for all. */
-#ifndef FERRY__HANDOVERS
+/* A yield that comes back late has handed the processor over. To others who wait that is well; but whoever is kept waiting by those who only ask
+ * is kept from working, so after a few of them sleeping is better for all, and for a number of waits to come. One that comes back very
+ * late has met somebody at work, who does not yield: whoever sleeps is woken in his stead, and whoever yields is not. */
+#define FERRY__HANDED_OVER_NS 1000
 #define FERRY__HANDOVERS 3
-#endif
-#ifndef FERRY__HASTY_WAITS
-#define FERRY__HASTY_WAITS 31 /* then yielding is tried again */
-#endif
+#define FERRY__HASTY_WAITS 31
+#define FERRY__AT_WORK_NS 100000
+#define FERRY__HASTY_WAITS_AT_WORK 1023
 /* So long sleeps a wait at most before it looks around. */
 #define FERRY__SLICE_NS 20000000
 
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
 
-/* Yields. Spinning is of use while the processor is wanted by nobody else, and the waste of it where somebody is: perhaps the very peer. A
- * yield that comes back late has handed the processor over; then the next wait yields at once. */
-#define FERRY__HANDED_OVER_NS 1000
-static inline int64_t ferry__yield(int *looks, int *handovers) {
-    int64_t start = ferry__platform_now_ns(), end;
+/* Yields once. *now is the clock before and after; returns whether it was one too many. */
+static inline int ferry__yield(ferry__manners *manners, int *handovers, int64_t *now) {
+    int64_t start = *now;
     ferry__platform_yield();
-    end = ferry__platform_now_ns();
-    *looks = end - start > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
-    *handovers += *looks == 0;
-    return end;
+    *now = ferry__platform_now_ns();
+    manners->looks = *now - start > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
+    *handovers += manners->looks == 0;
+    if (*now - start > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS_AT_WORK;
+    else if (*handovers >= FERRY__HANDOVERS) manners->hasty = FERRY__HASTY_WAITS;
+    return manners->hasty > 0;
 }
 
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or

@@ -313,7 +313,7 @@ cdef class Agent(Handle):
         max_bytes: Larger regions are refused; 0: the library's limit.
         autoreset: DISABLED, NEXT_STEP or SAME_STEP.
         bell: Shared with other agents, or None.
-        siblings: Agents that serve the same address and listen together: a list, to which this one adds itself; or None.
+        siblings: Agents that serve the same address and listen together: a list, which this one joins; or None.
         trusted: Whether the other side is a worker of this process's own: values go over as they are.
     """
 
@@ -453,7 +453,8 @@ cdef class Agent(Handle):
             fields = tuple([read_field(&desc.fields[i]) for i in range(desc.num_fields)])
             name = text_of(desc.name)
             self.name = repr(name) if name else label_of("at", self.address.decode() if self.address else None)
-            return self.name, fields, desc.blob_format, blob_of(&desc.about), desc.takes_calls != 0, desc.num_rows, desc.index
+            about = blob_of(&desc.about)
+            return self.name, fields, desc.blob_format, about, desc.takes_calls != 0, desc.num_rows, desc.index
         finally:
             self.leave()
 
