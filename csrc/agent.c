@@ -318,7 +318,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     ferry__policy policy = agents[0]->channel.policy;
     int64_t start = ferry__platform_now_ns(), now = start, left;
     uint32_t total, seen;
-    int slept = 0, handovers = 0;
+    int slept = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
     for (;;) {
         seen = ferry__load_acquire(&page->count);
@@ -327,8 +327,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
         if (total >= at_least) return (int)total;
         if (left <= 0) return 0;
         if (policy == FERRY__SPIN) ferry__pause();
-        else if (policy == FERRY__ADAPTIVE && bell->manners.hasty == 0 && now - start < FERRY__YIELD_NS)
-            (void)ferry__yield(&bell->manners, &handovers, &now);
+        else if (yields) yields = ferry__yield(&bell->manners, start, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
             ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);

@@ -47,16 +47,16 @@ static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
     int64_t start, now, deadline;
-    int err, slept = 0, handovers = 0;
+    int err, slept = 0;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
     if (waiter->manners->hasty > 0) waiter->manners->hasty--;
     else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
-        int enough;
+        int again;
         do {
-            enough = ferry__yield(waiter->manners, &handovers, &now);
+            again = ferry__yield(waiter->manners, start, &now);
             if (ferry__changed(word, previous)) return 1;
-        } while (!enough && now < ferry__least(start + FERRY__YIELD_NS, deadline));
+        } while (again && now < deadline);
     }
     for (;;) {
         err = waiter->idle(waiter->user, now, slept);

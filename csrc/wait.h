@@ -38,30 +38,25 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
  * is no use. */
 #define FERRY__YIELD_NS 50000
-/* A yield that comes back late has handed the processor over. To others who wait that is well; but whoever is kept waiting by those who only ask
- * is kept from working, so after a few of them sleeping is better for all, and for a number of waits to come. One that comes back very
- * late has met somebody at work, who does not yield: whoever sleeps is woken in his stead, and whoever yields is not. */
+/* A yield that comes back late has handed the processor over. One that comes back very late has met somebody at work who does not yield: whoever
+ * sleeps is woken in his stead, and whoever yields is not; so for a number of waits sleeping is better. */
 #define FERRY__HANDED_OVER_NS 1000
-#define FERRY__HANDOVERS 3
-#define FERRY__HASTY_WAITS 31
-#define FERRY__AT_WORK_NS 100000
-#define FERRY__HASTY_WAITS_AT_WORK 1023
+#define FERRY__AT_WORK_NS 1000000
+#define FERRY__HASTY_WAITS 127
 /* So long sleeps a wait at most before it looks around. */
 #define FERRY__SLICE_NS 20000000
 
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
 
-/* Yields once. *now is the clock before and after; returns whether it was one too many. */
-static inline int ferry__yield(ferry__manners *manners, int *handovers, int64_t *now) {
-    int64_t start = *now;
+/* Yields once, in a wait that began at start and has come to *now: whether it may yield again. */
+static inline int ferry__yield(ferry__manners *manners, int64_t start, int64_t *now) {
+    int64_t before = *now;
     ferry__platform_yield();
     *now = ferry__platform_now_ns();
-    manners->looks = *now - start > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
-    *handovers += manners->looks == 0;
-    if (*now - start > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS_AT_WORK;
-    else if (*handovers >= FERRY__HANDOVERS) manners->hasty = FERRY__HASTY_WAITS;
-    return manners->hasty > 0;
+    manners->looks = *now - before > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
+    if (*now - before > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS;
+    return manners->hasty == 0 && *now - start < FERRY__YIELD_NS;
 }
 
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
