@@ -475,18 +475,18 @@ cdef class Agents:
         return said
 
     cdef int check_states(self, Exchange exchange, dict fresh) except -1:
-        cdef uint32_t i, row
-        cdef uint8_t worst = PLAYING
+        cdef uint32_t i
+        cdef bint idle = False, ended = False
         for i in range(exchange.count):
             if fresh is not None and exchange.members[i] in fresh:
                 continue
-            for row in range(exchange.rows[i]):
-                worst = max(worst, exchange.states[i][row])
-        if worst == IDLE:
+            idle = idle or memchr(exchange.states[i], IDLE, exchange.rows[i]) is not NULL
+            ended = ended or (self.disabled and memchr(exchange.states[i], ENDED, exchange.rows[i]) is not NULL)
+        if idle:
             raise ResetNeeded(
                 f"the rows {self.rows_in(exchange, IDLE)} have no episode under way; reset them before the next step"
             )
-        if worst == ENDED and self.disabled:
+        if ended:
             raise ResetNeeded(
                 f"the episodes of the rows {self.rows_in(exchange, ENDED)} have ended, and autoreset is disabled; "
                 'reset them with options={"reset_mask": mask} before the next step'
@@ -741,7 +741,8 @@ cdef class Agents:
             answer = agent.answer
             if answer.status[0] != FERRY_ROW_OK:
                 agent.refused(answer, answer.kind)
-            self.told[exchange.members[i]] = self.told_by(agent, answer, exchange.rows[i])
+            if answer.blob.format != FERRY_NONE or answer.step_blob.format != FERRY_NONE:
+                self.told[exchange.members[i]] = self.told_by(agent, answer, exchange.rows[i])
         except FerryTimeoutError:
             raise
         except FerryError:
@@ -762,13 +763,21 @@ cdef class Agents:
     cdef int keep_book(self, Exchange exchange, uint32_t i) except -1:
         """Notes in what the rows of an answer are now, and which values belong to it."""
         cdef const ferry_turn *answer = exchange.turns[i]
-        cdef Told told = self.told[exchange.members[i]]
-        cdef uint32_t k, row
-        for k in range(answer.num_rows):
-            row = answer.rows[k]
-            over = answer.kind == FERRY_STEP and (answer.terminated[row] != 0 or answer.truncated[row] != 0)
-            exchange.states[i][row] = ENDED if over else PLAYING
+        cdef const uint8_t *ends = answer.terminated
+        cdef const uint8_t *cuts = answer.truncated
+        cdef uint8_t *states = exchange.states[i]
+        cdef bint is_step = answer.kind == FERRY_STEP
+        cdef uint32_t k, row, rows = exchange.rows[i]
+        cdef Told told
+        if answer.num_rows == rows:
+            for row in range(rows):
+                states[row] = is_step and (ends[row] | cuts[row]) != 0
+        else:
+            for k in range(answer.num_rows):
+                row = answer.rows[k]
+                states[row] = is_step and (ends[row] | cuts[row]) != 0
         if self.wants_incoming:
+            told = self.told[exchange.members[i]]
             values = {} if told is None else {**told.step_values, **told.values}
             if answer.num_rows < exchange.rows[i]:
                 values = {**self.kept[exchange.members[i]], **values}
@@ -776,11 +785,8 @@ cdef class Agents:
         return 0
 
     cdef Told told_by(self, Agent agent, const ferry_turn *answer, uint32_t num_rows):
-        """What the blobs of an answer hold, None if there are none."""
-        cdef Told told
-        if answer.blob.format == FERRY_NONE and answer.step_blob.format == FERRY_NONE:
-            return None
-        told = Told()
+        """What the blobs of an answer hold."""
+        cdef Told told = Told()
         told.infos, told.values = self.infos_of(agent, &answer.blob, num_rows)
         told.step_infos, told.step_values = self.infos_of(agent, &answer.step_blob, num_rows)
         return told
