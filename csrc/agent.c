@@ -25,6 +25,7 @@ struct ferry_agent {
     ferry_turn request; /* being filled */
     int64_t *seed;      /* [row] of the request; a step leaves those in the slot alone */
     int seeded;         /* they are not all -1 */
+    uint32_t told_rows; /* what the slot says of how many rows a turn is about */
     uint32_t *asked;    /* [row] the list of a turn about some of them, for its answer */
     ferry_bell *bell;
     ferry__inbox inbox;
@@ -89,6 +90,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->request = agent->turns.turn[0];
     agent->request.seed = agent->seed;
     agent->channel.line->pid = ferry__platform_pid();
+    agent->told_rows = 0;
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
     return 0;
@@ -226,7 +228,7 @@ int ferry_agent_send(ferry_agent *agent) {
         memcpy((char *)slot + agent->spec.group.seed_offset, agent->seed, agent->spec.group.num_rows * sizeof *agent->seed);
         agent->seeded = 1;
     }
-    slot->num_rows = turn->num_rows;
+    if (turn->num_rows != agent->told_rows) slot->num_rows = agent->told_rows = turn->num_rows;
     slot->kind = (uint16_t)turn->kind;
     slot->number = ++agent->number;
     seq = header->seq_start + (uint32_t)agent->number;

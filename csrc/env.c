@@ -395,7 +395,8 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
     return 0;
 }
 
-int ferry_env_reply(ferry_env *env) {
+/* An answer that may not be the whole of a turn, or may not be given. */
+FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     ferry_turn *turn = &env->turns.turn[env->which];
     int may = ferry__env_may_answer(env), rest = 1;
     if (may > 0) {
@@ -408,6 +409,13 @@ int ferry_env_reply(ferry_env *env) {
         }
     } else env->abandoned = 0;
     return may < 0 ? may : 0;
+}
+
+int ferry_env_reply(ferry_env *env) {
+    if (!env->steady || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_longer(env);
+    if (env->channel.lost == 0) env->channel.why.code = 0;
+    ferry__env_publish(env, FERRY_ROW_OK);
+    return 0;
 }
 
 int ferry_env_fail(ferry_env *env, const char *text) {

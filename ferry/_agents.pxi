@@ -272,7 +272,7 @@ cdef class Agents:
     cdef bint hopeful  # as a Handle's
     cdef uint32_t hopeless
     cdef uint8_t *states  # [rows]
-    cdef bint busy
+    cdef readonly bint busy
     cdef Form form  # what the trees were grown from
     cdef Node observation
     cdef Node action

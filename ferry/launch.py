@@ -39,6 +39,7 @@ _CROWD = 4
 
 # Seconds before the second, third, ... attempt to replace an engine that has not taken a step.
 _BACK_OFF = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0)
+_MOST_FUTILE = 8
 
 
 @overload
@@ -285,6 +286,8 @@ class Supervised(Adapter):
         if self._on_crash != "restart":
             raise PeerGoneError(f"{self._lost}; on_crash='restart' would replace it")
         if not self._replaced:
+            if self._futile >= _MOST_FUTILE:
+                raise PeerGoneError(f"it was lost {self._futile} times without having taken a step: {self._lost}")
             if self._is_exhausted():
                 raise PeerGoneError(
                     f"it was replaced {len(self._recent)} times within a minute, and max_restarts allows no more: "

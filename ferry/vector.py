@@ -285,6 +285,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
 
     def _note_what_is_owed(self) -> None:
         """After an exception, which may have come before anything was sent or after all was received."""
+        if self._agents.busy:  # another thread is at it, and this call has done nothing
+            return
         owing = self._agents.owing()
         self._sent = self._all if owing == self._all else owing or None
 

@@ -162,6 +162,24 @@ def test_an_engine_that_dies_at_once_is_not_replaced_for_ever(tmp_path: Path) ->
             env.reset()
 
 
+def test_an_environment_that_dies_in_every_reset_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Doomed(gymnasium.Env[Any, Any]):
+        observation_space = gymnasium.spaces.Discrete(2)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, **_: Any) -> Any:
+            os._exit(3)
+
+    monkeypatch.setattr(sys.modules["ferry.launch"], "_BACK_OFF", (0.0,))
+    monkeypatch.setattr(sys.modules["ferry.launch"], "_MOST_FUTILE", 3)
+    text = r"lost 3 times without having taken a step: .*exited with code 3"
+    with (
+        ferry.launch(Doomed, on_crash="restart", timeout=PATIENCE) as env,
+        pytest.raises(ferry.PeerGoneError, match=text),
+    ):
+        env.reset()
+
+
 def test_an_environment_of_another_shape_is_told(tmp_path: Path) -> None:
     script = tmp_path / "engine.py"
     script.write_text("import ferry; ferry.ServerBackend('sample_envs:Scripted').run()")

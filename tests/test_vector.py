@@ -1007,3 +1007,31 @@ def test_the_spec_of_the_environments_is_shown(serve: Serve, connect: Any) -> No
     envs = connect("test")
     assert envs.spec.id == "CartPole-v1"
     assert repr(envs) == "ClientVectorEnv(CartPole-v1, num_envs=2)"
+
+
+def test_a_call_that_is_refused_to_a_second_thread_changes_nothing() -> None:
+    class Slow(gymnasium.Env[Any, Any]):
+        observation_space = spaces.Discrete(2)
+        action_space = spaces.Discrete(2)
+
+        def reset(self, **_: Any) -> Any:
+            return 0, {}
+
+        def step(self, action: Any) -> Any:
+            begun.write_text("")
+            while not gone_on.exists():
+                os.sched_yield()
+            return 0, 0.0, False, False, {}
+
+    with tempfile.TemporaryDirectory() as folder:
+        begun, gone_on = Path(folder, "begun"), Path(folder, "gone on")
+        with ferry.launch(Slow, num_engines=2, timeout=PATIENCE) as envs:
+            envs.reset()
+            first = threading.Thread(target=envs.step, args=([0, 0],))
+            first.start()
+            wait_until(begun.exists)
+            with pytest.raises(ferry.FerryError, match="in use by another thread"):
+                envs.step([0, 0])
+            gone_on.write_text("")
+            first.join(PATIENCE)
+            assert envs.step([0, 0])[1].tolist() == [0.0, 0.0]
