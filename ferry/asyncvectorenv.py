@@ -22,6 +22,7 @@ from ferry import _core
 from ferry.asyncworker import layout_of
 from ferry.crew import Crew
 from ferry.errors import FerryTimeoutError, PeerGoneError
+from ferry.vector import MODES, check_number_of_seeds, checked_mask
 
 __all__ = ["AsyncVectorEnv"]
 
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 else:
     _Base = _Gymnasiums  # which takes no parameters in older releases
 
-_MODES = {
-    AutoresetMode.DISABLED: _core.DISABLED,
-    AutoresetMode.NEXT_STEP: _core.NEXT_STEP,
-    AutoresetMode.SAME_STEP: _core.SAME_STEP,
-}
 # Seconds that workers have to close their environments when nobody has called close().
 _LAST_GRACE = 2.0
 
@@ -124,7 +120,7 @@ class AsyncVectorEnv(_Base):
             context=context,
             daemon=daemon,
             name=f"Worker<{type(self).__name__}>",
-            mode=_MODES[self.autoreset_mode],
+            mode=MODES[self.autoreset_mode],
             same=isinstance(observation_mode, str) and observation_mode == "same",
             max_concurrency=self.max_concurrency,
             fixed=not copy,
@@ -209,30 +205,15 @@ class AsyncVectorEnv(_Base):
         self._assert_is_running()
         if isinstance(seed, int):
             seed = [seed + row for row in range(self.num_envs)]
-        if seed is not None and len(seed) != self.num_envs:
-            raise ValueError(
-                f"If seeds are passed as a list the length must match num_envs={self.num_envs} but got "
-                f"length={len(seed)}."
-            )
+        if seed is not None:
+            check_number_of_seeds(seed, self.num_envs)
         if self._state != AsyncState.DEFAULT:
             self._refuse_while_pending("reset_async", "")
-        mask = self._mask(options.pop("reset_mask")) if options is not None and "reset_mask" in options else None
+        mask = None
+        if options is not None and "reset_mask" in options:
+            mask = checked_mask(options.pop("reset_mask"), self.num_envs)
         self._crew.reset(None if seed is None else list(seed), options, mask)
         self._state = AsyncState.WAITING_RESET
-
-    def _mask(self, mask: Any) -> NDArray[np.bool_]:
-        if not isinstance(mask, np.ndarray):
-            raise TypeError(f"`options['reset_mask']` must be a numpy array, got {type(mask)}")
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"`options['reset_mask']` must have shape `({self.num_envs},)`, got {mask.shape}")
-        if mask.dtype != np.bool_:
-            raise TypeError(f"`options['reset_mask']` must have `dtype=np.bool_`, got {mask.dtype}")
-        if not mask.any():
-            raise ValueError(
-                "`options['reset_mask']` must contain a boolean array with at least one True value, got "
-                f"reset_mask={mask}"
-            )
-        return mask
 
     def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
         """What follows `reset_async`: (observations, infos).

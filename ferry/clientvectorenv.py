@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from gymnasium.vector import AutoresetMode
 
+from ferry.adapter import Adapter
 from ferry.clientenv import ClientEnv
-from ferry.vector import VectorAdapter
+from ferry.vector import VectorAdapter, all_of
 
 __all__ = ["ClientVectorEnv"]
 
@@ -63,14 +64,7 @@ class ClientVectorEnv(VectorAdapter):
         if not places:
             raise ValueError("addresses is empty; name one backend or more")
 
-        def make(of: Mapping[str, Any]) -> list[ClientEnv]:
-            channels: list[ClientEnv] = []
-            try:
-                channels.extend(ClientEnv(place, **options, _of=of) for place in places)
-            except BaseException:
-                for channel in channels:
-                    channel.close()
-                raise
-            return channels
+        def make(of: Mapping[str, Any]) -> list[Adapter]:
+            return all_of(ClientEnv(place, **options, _of=of) for place in places)
 
         super().__init__(make, autoreset_mode=autoreset_mode, num_envs=num_envs)

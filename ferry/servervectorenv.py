@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from ferry import _core
 from ferry.adapter import Adapter
 from ferry.serverenv import ServerEnv
-from ferry.vector import VectorAdapter
+from ferry.vector import VectorAdapter, all_of
 
 __all__ = ["ServerVectorEnv"]
 
@@ -67,14 +67,8 @@ class ServerVectorEnv(VectorAdapter):
 
         def make(of: Mapping[str, Any]) -> list[Adapter]:
             siblings: list[_core.Agent] = []
-            channels: list[Adapter] = []
-            try:
-                of = {**of, "siblings": siblings}
-                channels.extend(ServerEnv(address, **options, _of=of) for _ in range(num_backends))
-            except BaseException:
-                for channel in channels:
-                    channel.close()
-                raise
+            together = {**of, "siblings": siblings}
+            channels = all_of(ServerEnv(address, **options, _of=together) for _ in range(num_backends))
             return sorted(channels, key=lambda channel: channel._index if channel._index >= 0 else math.inf)
 
         super().__init__(make, autoreset_mode=autoreset_mode)

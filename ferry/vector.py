@@ -28,9 +28,10 @@ from ferry.errors import (
     PeerGoneError,
 )
 
-__all__ = ["VectorAdapter", "autoreset_of"]
+__all__ = ["MODES", "VectorAdapter", "all_of", "autoreset_of", "check_number_of_seeds", "checked_mask"]
 
-_MODES = {
+# The words of the library for Gymnasium's.
+MODES = {
     AutoresetMode.DISABLED: _core.DISABLED,
     AutoresetMode.NEXT_STEP: _core.NEXT_STEP,
     AutoresetMode.SAME_STEP: _core.SAME_STEP,
@@ -62,14 +63,12 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
     ) -> None:
         self._mode = autoreset_of(autoreset_mode)
         self._bell = _core.Bell()
-        self._channels: Sequence[Adapter] = list(make({"autoreset": _MODES[self._mode], "bell": self._bell}))
+        self._channels: Sequence[Adapter] = list(make({"autoreset": MODES[self._mode], "bell": self._bell}))
         self._farewell = weakref.finalize(self, _farewell, self._close_channels, self._channels, self._bell)
         try:
             self._prepare()
-            if num_envs is not None and num_envs not in (
-                1,
-                self.num_envs,
-            ):  # make_vec says 1 where nobody says anything
+            # make_vec says 1 where nobody says anything.
+            if num_envs is not None and num_envs not in (1, self.num_envs):
                 raise LayoutMismatchError(
                     f"num_envs is {num_envs}, and the backends have {self.num_envs} rows; leave num_envs out, or serve "
                     "as many"
@@ -167,7 +166,7 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         mask = None
         if options is not None and "reset_mask" in options:
             options = dict(options)
-            mask = self._mask(options.pop("reset_mask"))
+            mask = checked_mask(options.pop("reset_mask"), self.num_envs)
         self._np_random_from(seed)
         self._meet_again(seeds)
         blob = None if options is None else (self._options_format, blobs.encode(options, self._options_format))
@@ -444,29 +443,11 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
             seeds: list[int | None] = [int(seed) + row for row in range(self.num_envs)]
         else:
             seeds = [None if each is None else int(each) for each in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(
-                f"If seeds are passed as a list the length must match num_envs={self.num_envs} but got "
-                f"length={len(seeds)}."
-            )
+        check_number_of_seeds(seeds, self.num_envs)
         for each in seeds:
             if each is not None and not 0 <= each < 2**63:
                 raise ValueError(f"the seed {each} cannot travel; it may be 0 to 2**63 - 1")
         return seeds
-
-    def _mask(self, mask: Any) -> NDArray[np.bool_]:
-        if not isinstance(mask, np.ndarray):
-            raise TypeError(f"`options['reset_mask']` must be a numpy array, got {type(mask)}")
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"`options['reset_mask']` must have shape `({self.num_envs},)`, got {mask.shape}")
-        if mask.dtype != np.bool_:
-            raise TypeError(f"`options['reset_mask']` must have `dtype=np.bool_`, got {mask.dtype}")
-        if not mask.any():
-            raise ValueError(
-                "`options['reset_mask']` must contain a boolean array with at least one True value, got "
-                f"reset_mask={mask}"
-            )
-        return mask
 
     def _np_random_from(self, seed: Any) -> None:
         if isinstance(seed, (int, np.integer)):
@@ -510,6 +491,41 @@ def autoreset_of(mode: str | AutoresetMode) -> AutoresetMode:
             f"autoreset_mode is {mode!r}; it may be {', '.join(repr(m.name.lower()) for m in AutoresetMode)}"
         )
     return names[mode]
+
+
+def check_number_of_seeds(seeds: Sequence[Any], num_envs: int) -> None:
+    """Raises ValueError, in Gymnasium's words, if there is not one for each row."""
+    if len(seeds) != num_envs:
+        raise ValueError(
+            f"If seeds are passed as a list the length must match num_envs={num_envs} but got length={len(seeds)}."
+        )
+
+
+def checked_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
+    """The rows that options["reset_mask"] names. Raises TypeError or ValueError, in Gymnasium's words."""
+    if not isinstance(mask, np.ndarray):
+        raise TypeError(f"`options['reset_mask']` must be a numpy array, got {type(mask)}")
+    if mask.shape != (num_envs,):
+        raise ValueError(f"`options['reset_mask']` must have shape `({num_envs},)`, got {mask.shape}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"`options['reset_mask']` must have `dtype=np.bool_`, got {mask.dtype}")
+    if not mask.any():
+        raise ValueError(
+            f"`options['reset_mask']` must contain a boolean array with at least one True value, got reset_mask={mask}"
+        )
+    return mask
+
+
+def all_of(channels: Iterable[Adapter]) -> list[Adapter]:
+    """What an iterator makes; if one of them fails, those before it are closed."""
+    made: list[Adapter] = []
+    try:
+        made.extend(channels)
+    except BaseException:
+        for channel in made:
+            channel.close()
+        raise
+    return made
 
 
 def _make_sure_they_are_alike(one: Adapter, other: Adapter) -> None:
