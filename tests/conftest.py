@@ -19,6 +19,7 @@ import gymnasium
 import pytest
 
 import ferry
+from ferry import paths
 
 TESTS = Path(__file__).parent
 # A shell starts its background jobs deaf to Ctrl-C, and they hand that on; what tests start must hear it.
@@ -37,6 +38,7 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("FERRY_ADDRESS", "FERRY_TIMEOUT", "FERRY_WAIT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    monkeypatch.setenv("SB3_LOGDIR", str(folder / "logs"))  # Stable-Baselines3 makes a folder for each training
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,7 +57,7 @@ def start() -> Iterator[Start]:
 
     def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [str(paths.launcher()), str(os.getpid()), sys.executable, *arguments],  # so that they die with this one
             start_new_session=True,
             **{"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options},
         )

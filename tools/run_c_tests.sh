@@ -1,6 +1,10 @@
 #!/bin/sh
-# Runs test programs one after the other, each under a watchdog: 0 is a pass, 77 a skip, all else a failure.
+# Runs test programs one after the other, each under a watchdog: 0 is a pass, 77 a skip, all else a failure. What a test leaves behind
+# when it fails goes with the folder.
 status=0
+TMPDIR=$(mktemp -d /tmp/ferry-c-XXXXXX) && export TMPDIR || exit 1
+trap 'rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT TERM
 for test in "$@"; do
     name=${test#build/}
     timeout --kill-after=5 "${TEST_TIMEOUT_S:-120}" "$test"

@@ -43,10 +43,10 @@ static inline int64_t now_ns(void) {
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
 }
 
-/* Every test runs in a directory of its own, under a watchdog. */
+/* Every test runs in a directory of its own, whose path takes up to 64 bytes, under a watchdog. */
 static inline void begin_test(unsigned seconds, char *directory) {
     alarm(seconds);
-    strcpy(directory, "/tmp/ferry-test-XXXXXX");
+    snprintf(directory, 64, "%.40s/ferry-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     CHECK(mkdtemp(directory) != NULL);
     CHECK(setenv("FERRY_RUNTIME_DIR", directory, 1) == 0);
     unsetenv("FERRY_ADDRESS");
