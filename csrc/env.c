@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "region.h"
 #include "rows.h"
+#include "rules.h"
 #include "spec.h"
 #include "turns.h"
 

@@ -36,10 +36,6 @@ FERRY__LOCAL void ferry__spec_write(const ferry__spec *spec, char *base);
 FERRY__LOCAL int ferry__spec_take(const char *base, uint64_t region_bytes, ferry__spec *out, ferry_why *why);
 /* Frees what build or take made; a zeroed spec is allowed. */
 FERRY__LOCAL void ferry__spec_clear(ferry__spec *spec);
-/* Are these rows' values of an action inside its field's bounds? values is row 0's. Only integers that engines index with are checked:
- * Discrete, MultiDiscrete, MultiBinary. FERRY_EINVAL with a text if not. */
-FERRY__LOCAL int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const char *values, const uint32_t *rows, uint32_t count,
-                                          ferry_why *why);
 
 #ifdef __cplusplus
 }
