@@ -313,6 +313,13 @@ static void ferry__look_after_all(ferry_agent *const *agents, uint32_t count, in
         if (!ferry__agent_is_ready(agents[i])) (void)ferry__channel_look(&agents[i]->channel, slept);
 }
 
+/* Notes since when those that have not answered are waited for. */
+static void ferry__note_late(ferry_agent *const *agents, uint32_t count, int64_t start_ns) {
+    uint32_t i;
+    for (i = 0; i < count; i++)
+        if (agents[i]->owed_ns == 0 && !ferry__agent_is_ready(agents[i])) agents[i]->owed_ns = start_ns;
+}
+
 /* Goes on where spinning ends. */
 static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
                                 uint8_t *ready) {
@@ -327,7 +334,10 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
         total = ferry__count_ready(agents, count, ready);
         left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
         if (total >= at_least) return (int)total;
-        if (left <= 0) return 0;
+        if (left <= 0) {
+            ferry__note_late(agents, count, start);
+            return 0;
+        }
         if (policy == FERRY__SPIN) ferry__pause();
         else if (yields) yields = ferry__yield(&bell->manners, start, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from ferry import _core
 from ferry.asyncworker import layout_of
 from ferry.crew import Crew
+from ferry.engine import processors
 from ferry.errors import FerryTimeoutError, PeerGoneError
 from ferry.vector import MODES, check_number_of_seeds, checked_mask
 
@@ -437,7 +437,7 @@ def _checked_concurrency(limit: Any) -> int | None:
 def _sizes(num_envs: int, workers: int | str | None) -> list[int]:
     """How many rows each worker has: no two differ by more than one."""
     if workers == "auto":
-        count = len(os.sched_getaffinity(0))
+        count = processors()
     elif workers is None:
         count = num_envs
     elif isinstance(workers, (int, np.integer)) and not isinstance(workers, bool) and workers >= 1:

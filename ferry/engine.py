@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ferry import paths
 
-__all__ = ["Engine", "end_all"]
+__all__ = ["Engine", "end_all", "processors"]
 
 # Seconds that a process may take to go after the goodbye, and again after SIGTERM.
 GRACE = 2.0
@@ -238,6 +238,11 @@ def _memory_of(content: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _make_sure_it_exists(program: str, cwd: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> None:

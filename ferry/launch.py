@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 
 from ferry import worker
 from ferry.adapter import Adapter
-from ferry.engine import Engine, end_all
+from ferry.engine import Engine, end_all, processors
 from ferry.errors import FerryTimeoutError, LayoutMismatchError, PeerGoneError, ProtocolError, ResetNeeded
 from ferry.vector import VectorAdapter
 
@@ -148,7 +148,7 @@ def launch(
         )
     arguments, given = _arguments(command, make_kwargs, envs_per_engine or 1)
 
-    if (num_engines or 1) > _CROWD * (os.cpu_count() or 1) and "FERRY_WAIT" not in os.environ:
+    if (num_engines or 1) > _CROWD * processors() and "FERRY_WAIT" not in os.environ:
         env = {"FERRY_WAIT": "block", **(env or {})}
 
     def engine(index: int) -> Engine:
@@ -538,7 +538,7 @@ def _launched(
     engines: Sequence[Callable[[], Engine]], rows: int | None, options: Mapping[str, Any]
 ) -> list[LaunchedEnv]:
     """Starts engines, as many at a time as there are processors, and connects to all."""
-    ahead = os.cpu_count() or 1
+    ahead = processors()
     started: list[Engine] = []
     channels: list[LaunchedEnv] = []
     try:

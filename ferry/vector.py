@@ -279,6 +279,8 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
         return list(range(len(self._channels)))
 
     def _make_sure_nothing_is_sent(self, what: str) -> None:
+        if self.closed:
+            raise FerryError(f"{self} is closed; make a new one to go on")
         if self._sent:
             raise FerryError(f"{what} while answers are owed; step_wait() or recv() gets them, reset() starts afresh")
 
