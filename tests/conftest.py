@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def start() -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+        # The system ends a child of the launcher with the *thread* that started it.
+        assert threading.current_thread() is threading.main_thread()
         process = subprocess.Popen(
             [str(paths.launcher()), str(os.getpid()), sys.executable, *arguments],  # so that they die with this one
             start_new_session=True,

@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import sys
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,15 +196,18 @@ def test_an_environment_of_another_shape_is_told(tmp_path: Path) -> None:
 def test_a_run_goes_on_at_an_address(serve: Serve) -> None:
     """As with a game in its editor: stopped, and played again."""
     backend = serve(SCRIPTED)
-    with ferry.launch(address="test", timeout=PATIENCE, on_crash="restart") as env:
+    with (
+        ferry.launch(address="test", timeout=PATIENCE, on_crash="restart") as env,
+        ThreadPoolExecutor(1) as agent,
+    ):
         env.reset()
         backend.kill()
         assert env.step(0)[3]
-        timer = threading.Timer(0.3, serve, [SCRIPTED])
-        timer.start()
-        env.reset()
+        reset = agent.submit(env.reset)
+        time.sleep(0.3)
+        serve(SCRIPTED)
+        reset.result(PATIENCE)
         assert env.step(0)[1] == 1.0
-        timer.join()
 
 
 def test_gymnasium_launches() -> None:
