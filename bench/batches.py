@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -35,7 +36,7 @@ from vectors import (
 BUSY = str(BUILD / "bench" / "busy")
 ROWS = (1, 4, 16, 64, 256, 1024, 4096)
 ENGINES = (2, 4, 8, 16)
-WAITS = ("adaptive", "block")
+WAITS = ("default", "block")
 WORKERS, BUSY_BACKENDS, BUSY_US, BUSY_STEPS = 8, 16, 50.0, 20
 PYTHON_BUSY_US = (50, 100, 500)
 
@@ -220,10 +221,10 @@ def rows(bench: Bench) -> Section:
 
 
 def launched(
-    bench: Bench, scene: Scene, command: list[str], count: int, wait: str = "adaptive"
+    bench: Bench, scene: Scene, command: list[str], count: int, wait: str = "default"
 ) -> ferry.LaunchedVectorEnv:
     """A vector environment over so many new processes, wherever the kernel puts them."""
-    with bench.unpinned(), waiting(wait):
+    with bench.unpinned(), nullcontext() if wait == "default" else waiting(wait):
         return scene.keep(ferry.launch(command, num_engines=count, timeout=PEER_TIMEOUT_S))
 
 
@@ -233,7 +234,7 @@ def engines_of(bench: Bench, count: int) -> tuple[Times, dict[str, float]]:
         rollout = pole_rollout(200, count)
         envs = {wait: launched(bench, scene, [POLE, "{address}"], count, wait) for wait in WAITS}
         times = bench.alternate({wait: rolling(each, rollout) for wait, each in envs.items()}, bench.rounds(31, 7))
-        return times, quantiles(single_batches(envs["adaptive"], rollout, bench.rounds(10, 2)))
+        return times, quantiles(single_batches(envs["default"], rollout, bench.rounds(10, 2)))
 
 
 def engines(bench: Bench) -> Section:
@@ -244,13 +245,13 @@ def engines(bench: Bench) -> Section:
     rows = [
         [
             str(count),
-            number(found[count]["adaptive"] / 1e3, "us"),
+            number(found[count]["default"] / 1e3, "us"),
             *(number(rate, "") for rate in rates[count].values()),
             *(number(ns / 1e3, "us") for ns in singles.values()),
         ]
         for count, (_, singles) in runs.items()
     ]
-    slowest = min(each["adaptive"] for each in rates.values())
+    slowest = min(each["default"] for each in rates.values())
     return Section(
         "many backends",
         "How many steps a second does Python get out of several C poles, each a process of its own with one row? "
@@ -259,7 +260,7 @@ def engines(bench: Bench) -> Section:
         [
             Table(
                 "ferry.launch(..., num_engines=M).step",
-                ["backends", "time a step", "adaptive", "block", "p50", "p99", "p99.9"],
+                ["backends", "time a step", "default", "block", "p50", "p99", "p99.9"],
                 rows,
             )
         ],
@@ -350,10 +351,10 @@ def backends(bench: Bench) -> Section:
     for wait in WAITS:
         times[wait] /= BUSY_BACKENDS
     times["bare"] /= len(workers)
-    share = ratio(times, "bare", "adaptive")
+    share = ratio(times, "bare", "default")
     rates = {name: 1e9 / ns for name, ns in medians_of(times).items()} | {"ideal": len(bench.cpus) * 1e6 / BUSY_US}
     labels = {
-        "adaptive": "16 backends, one vector env",
+        "default": "16 backends, one vector env",
         "block": "the same with FERRY_WAIT=block",
         "bare": "two processes that do nothing but the work",
         "ideal": "two CPUs / 50 us",

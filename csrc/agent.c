@@ -320,15 +320,23 @@ static void ferry__note_late(ferry_agent *const *agents, uint32_t count, int64_t
         if (agents[i]->owed_ns == 0 && !ferry__agent_is_ready(agents[i])) agents[i]->owed_ns = start_ns;
 }
 
+/* Tells the envs where this agent waits. */
+static void ferry__tell_processor(ferry_agent *const *agents, uint32_t count) {
+    uint32_t i, here = ferry__platform_processor();
+    for (i = 0; i < count; i++)
+        if (agents[i]->channel.line->processor != here) agents[i]->channel.line->processor = here;
+}
+
 /* Goes on where spinning ends. */
 static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, uint32_t count, uint32_t at_least, int64_t timeout_ns,
                                 uint8_t *ready) {
     ferry__bell_page *page = ferry__bell_page_of(bell->region);
     ferry__policy policy = agents[0]->channel.policy;
-    int64_t start = ferry__platform_now_ns(), now = start, left;
+    int64_t start = ferry__platform_now_ns(), now = start, in_vain = 0, left;
     uint32_t total, seen;
     int slept = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
+    ferry__tell_processor(agents, count);
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);
@@ -339,7 +347,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
             return 0;
         }
         if (policy == FERRY__SPIN) ferry__pause();
-        else if (yields) yields = ferry__yield(&bell->manners, start, &now);
+        else if (yields) yields = ferry__yield(&bell->manners, &in_vain, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
             ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);

@@ -54,6 +54,15 @@ uint32_t ferry__platform_pid(void) { return (uint32_t)getpid(); }
 
 uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
 
+void ferry__platform_move(uint32_t processor) {
+    cpu_set_t allowed, one;
+    if (processor == 0 || processor > CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    if (!CPU_ISSET(processor - 1, &allowed)) return;
+    CPU_ZERO(&one);
+    CPU_SET(processor - 1, &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0) (void)sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 static struct timespec ferry__timespec(int64_t ns) {
     struct timespec time;
     time.tv_sec = (time_t)(ns / 1000000000);

@@ -33,28 +33,32 @@ static int ferry__spin(const uint32_t *word, uint32_t previous) {
     return 0;
 }
 
-/* Does the peer run on this processor too? Then yielding hands it over well, but two processes that never sleep are left there by a
- * scheduler that has idle processors besides. Whoever is woken from sleep is put on an idle one; so now and then one sleeps. */
+/* Is a processor shared badly? Two waiters can do better than to yield to each other for ever where a scheduler leaves them together.
+ * With the peer here too, there may be an idle processor besides: whoever is woken from sleep is put on one, so now and then one sleeps.
+ * With somebody else at work here, the peer's processor is the better place: a peer that waits for this side needs none. */
 #define FERRY__CROWDED_WAITS 32
-static int ferry__should_move(const ferry__waiter *waiter) {
-    uint32_t here = ferry__platform_processor();
+static int ferry__should_sleep(const ferry__waiter *waiter) {
+    uint32_t here = ferry__platform_processor(), there = ferry__load_relaxed(&waiter->peer->processor);
+    int together = here == there;
     if (waiter->line->processor != here) waiter->line->processor = here;
-    if (here == 0 || ferry__load_relaxed(&waiter->peer->processor) != here) return 0;
-    return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
+    if (here == 0 || there == 0 || (!together && !waiter->manners->shared)) return 0;
+    if (++*waiter->crowded % FERRY__CROWDED_WAITS != 0) return 0;
+    if (!together) ferry__platform_move(there);
+    return together;
 }
 
 static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
-    int64_t start, now, deadline;
+    int64_t start, now, deadline, in_vain = 0;
     int err, slept = 0;
     start = now = ferry__platform_now_ns();
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
     if (waiter->manners->hasty > 0) waiter->manners->hasty--;
-    else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_move(waiter)) {
+    else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_sleep(waiter)) {
         int again;
         do {
-            again = ferry__yield(waiter->manners, start, &now);
+            again = ferry__yield(waiter->manners, &in_vain, &now);
             if (ferry__changed(word, previous)) return 1;
         } while (again && now < deadline);
     }

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 typedef enum ferry__policy {
-    FERRY__ADAPTIVE, /* spin about 1 us, yield between looks until 50 us, then sleep */
+    FERRY__ADAPTIVE, /* spin about 1 us, yield between looks until 50 us are lost, then sleep */
     FERRY__SPIN,     /* never sleep: for cores that belong to one process each */
     FERRY__BLOCK     /* sleep at once: where the processor is for others */
 } ferry__policy;
@@ -18,6 +18,7 @@ typedef enum ferry__policy {
 /* What a waiter has learnt of those that it shares the processor with. */
 typedef struct ferry__manners {
     int looks;      /* how often the next wait looks before it yields: not at all where somebody else wants the processor */
+    int shared;     /* the last yield let somebody else work */
     uint32_t hasty; /* so many waits are yet to sleep at once */
 } ferry__manners;
 
@@ -25,7 +26,7 @@ typedef struct ferry__waiter {
     ferry__policy policy;
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
-    uint32_t *crowded;       /* counts the waits on the peer's own processor */
+    uint32_t *crowded;       /* counts the waits on a processor that is shared */
     ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
@@ -38,6 +39,9 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
  * is no use. */
 #define FERRY__YIELD_NS 50000
+/* A yield that takes as long has let somebody work, and cost this side no more than two switches. */
+#define FERRY__WORKED_NS 20000
+#define FERRY__SWITCHES_NS 1000
 /* A yield that comes back late has handed the processor over. One that comes back very late has met somebody at work who does not yield: whoever
  * sleeps is woken in his stead, and whoever yields is not; so for a number of waits sleeping is better. */
 #define FERRY__HANDED_OVER_NS 1000
@@ -49,14 +53,17 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
 
-/* Yields once, in a wait that began at start and has come to *now: whether it may yield again. */
-static inline int ferry__yield(ferry__manners *manners, int64_t start, int64_t *now) {
-    int64_t before = *now;
+/* Yields once, in a wait that has come to *now: whether it may yield again. *in_vain counts the time in which nobody worked here. */
+static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_t *now) {
+    int64_t took = -*now;
     ferry__platform_yield();
     *now = ferry__platform_now_ns();
-    manners->looks = *now - before > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
-    if (*now - before > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS;
-    return manners->hasty == 0 && *now - start < FERRY__YIELD_NS;
+    took += *now;
+    manners->looks = took > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
+    if (took > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS;
+    manners->shared = took > FERRY__WORKED_NS;
+    *in_vain += manners->shared ? FERRY__SWITCHES_NS : took;
+    return manners->hasty == 0 && *in_vain < FERRY__YIELD_NS;
 }
 
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
