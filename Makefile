@@ -92,7 +92,7 @@ lint-cython:
 lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
-C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch])
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/interop/*/*.c)
 
 .PHONY: format
 format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
