@@ -1,4 +1,4 @@
-"""docs/quickstart.md does what it says: its files are written, its commands run, its output is what comes out."""
+"""The guides in docs do what they say: their files are written, their commands run, their output is what comes out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 
 from conftest import PATIENCE
 
-DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "quickstart.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+GUIDES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("quickstart", "engine-guide")}
 BLOCK = re.compile(r"(?ms)^```(\w+)\n(.*?)^```$")
 FILE = re.compile(r"(?:#|/\*) (\w+\.(?:py|c))\b")
 LOOP = re.compile(r"(?ms)^    while .*?^    }\n")
@@ -39,10 +40,10 @@ class Section(NamedTuple):
     plays: list[tuple[list[str], str]]
 
 
-def sections() -> list[Section]:
+def sections(guide: str) -> list[Section]:
     found = []
     files: dict[str, str] = {}
-    for title, text in re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^##? |\Z)", BLOCK.sub(hidden, DOCUMENT)):
+    for title, text in re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^##? |\Z)", BLOCK.sub(hidden, GUIDES[guide])):
         plays: list[tuple[list[str], str]] = []
         terminals: list[str] = []
         for language, content in BLOCK.findall(text.replace("\0", "#")):
@@ -115,8 +116,11 @@ def play(terminals: list[str], folder: Path) -> str:
         return output
 
 
-@pytest.mark.parametrize("section", sections(), ids=lambda section: section.title)
-def test_quickstart(section: Section, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(section, id=f"{guide}: {section.title}") for guide in GUIDES for section in sections(guide)],
+)
+def test_a_guide(section: Section, tmp_path: Path) -> None:
     for name, content in section.files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     for terminals, expected in section.plays:
@@ -125,13 +129,15 @@ def test_quickstart(section: Section, tmp_path: Path) -> None:
         assert not expected or re.fullmatch(pattern, output), output
 
 
-def test_every_block_is_run() -> None:
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_block_is_run(guide: str) -> None:
     """Files are written, and named by the commands of their heading or of a later one."""
-    run = sum(len(terminals) + bool(expected) for section in sections() for terminals, expected in section.plays)
-    languages = [language for language, _ in BLOCK.findall(DOCUMENT)]
+    found = sections(guide)
+    run = sum(len(terminals) + bool(expected) for section in found for terminals, expected in section.plays)
+    languages = [language for language, _ in BLOCK.findall(GUIDES[guide])]
     assert run == languages.count("sh") + languages.count("text")
-    assert DOCUMENT.count("```") == 2 * len(languages)
-    commands = " ".join(text for section in sections() for terminals, _ in section.plays for text in terminals)
-    for name in sections()[-1].files:
+    assert GUIDES[guide].count("```") == 2 * len(languages)
+    commands = " ".join(text for section in found for terminals, _ in section.plays for text in terminals)
+    for name in found[-1].files:
         assert name in commands or f"{Path(name).stem}:" in commands, name
-    assert len(languages) == run + len(re.findall(r"(?m)^```(?:python|c)$", DOCUMENT))
+    assert len(languages) == run + len(re.findall(r"(?m)^```(?:python|c)$", GUIDES[guide]))
