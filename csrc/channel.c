@@ -268,7 +268,7 @@ static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
 /* Goes on with a handshake: 1 it is done or over (look at the state), 0 nothing more to do now, negative: an error for the caller. */
 static int ferry__shake_hands(ferry__channel *channel) {
     ferry_why why;
-    int got = ferry__receive_frame(channel, &why), refused;
+    int got = ferry__receive_frame(channel, &why), refused, spoken = channel->state == FERRY__OFFERING;
     if (got == 0) {
         if (!channel->address.serve || ferry__platform_now_ns() - channel->state_ns < FERRY__HANDSHAKE_NS) return 0;
         ferry__fail(&why, FERRY_EPROTOCOL, "it said nothing for %d s in the handshake", (int)(FERRY__HANDSHAKE_NS / 1000000000));
@@ -278,8 +278,8 @@ static int ferry__shake_hands(ferry__channel *channel) {
         /* Whoever was there has gone: a listener waits for the next, and a caller calls again. A pair has no second chance. */
         ferry__disconnect(channel);
         if (channel->address.place != FERRY__INHERITED) return 1;
-        return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone without speaking Ferry",
-                           channel->address.text);
+        return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone %s", channel->address.text,
+                           spoken ? "in the handshake" : "without speaking Ferry");
     }
     refused = got > 0 && (channel->frame.type == FERRY__REFUSE || channel->frame.type == FERRY__GOODBYE);
     got = ferry__turn_away(channel, &why, !refused);
@@ -524,7 +524,10 @@ void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
     int64_t now = ferry__platform_now_ns();
     double seconds = (double)(now - channel->alone_ns) * 1e-9, state_seconds = (double)(now - channel->state_ns) * 1e-9;
     const char *peer = ferry__peer_name(channel), *text = channel->address.text;
-    if (channel->state != FERRY__ALONE)
+    if (channel->state != FERRY__ALONE && channel->peer_pid == 0) /* inherited connections do not say who is there */
+        ferry__fail(why, 0, "the process at the other end of '%s' has not spoken for %.1f s: it may be busy in its own code, or stopped",
+                    text, state_seconds);
+    else if (channel->state != FERRY__ALONE)
         ferry__fail(why, 0,
                     "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
                     channel->peer_pid, text, state_seconds);

@@ -63,6 +63,8 @@ class ClientVectorEnv(VectorAdapter):
         places = [addresses] if addresses is None or isinstance(addresses, str) else list(addresses)
         if not places:
             raise ValueError("addresses is empty; name one backend or more")
+        if twice := {place for place in places if places.count(place) > 1}:
+            raise ValueError(f"{sorted(map(str, twice))} stand twice in addresses; a backend takes one agent at a time")
 
         def make(of: Mapping[str, Any]) -> list[Adapter]:
             return all_of(ClientEnv(place, **options, _of=of) for place in places)

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from ferry import _core
 from ferry.adapter import Adapter
+from ferry.errors import FerryTimeoutError
 from ferry.serverenv import ServerEnv
 from ferry.vector import VectorAdapter, all_of
 
@@ -68,7 +69,14 @@ class ServerVectorEnv(VectorAdapter):
         def make(of: Mapping[str, Any]) -> list[Adapter]:
             siblings: list[_core.Agent] = []
             together = {**of, "siblings": siblings}
-            channels = all_of(ServerEnv(address, **options, _of=together) for _ in range(num_backends))
+
+            def awaited(already_here: int) -> ServerEnv:
+                try:
+                    return ServerEnv(address, **options, _of=together)
+                except FerryTimeoutError as error:
+                    raise FerryTimeoutError(f"{already_here} of {num_backends} backends have come: {error}") from None
+
+            channels = all_of(awaited(i) for i in range(num_backends))
             return sorted(channels, key=lambda channel: channel._index if channel._index >= 0 else math.inf)
 
         super().__init__(make, autoreset_mode=autoreset_mode)

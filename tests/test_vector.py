@@ -583,6 +583,10 @@ def test_bad_arguments(served: Any) -> None:
         ferry.ClientVectorEnv(places, autoreset_mode="never")
     with pytest.raises(ValueError, match="addresses is empty"):
         ferry.ClientVectorEnv([])
+    with pytest.raises(ValueError, match="stand twice in addresses"):
+        ferry.ClientVectorEnv([places[0], places[1], places[0]])
+    with pytest.raises(ferry.FerryTimeoutError, match="0 of 2 backends have come: no environment has connected"):
+        ferry.ServerVectorEnv("nobody", num_backends=2, timeout=0.1)
     with pytest.raises(ferry.LayoutMismatchError, match="num_envs is 3, and the backends have 2 rows"):
         ferry.ClientVectorEnv(places, num_envs=3)
     ferry.ClientVectorEnv(places, num_envs=2).close()
