@@ -60,7 +60,7 @@ class ClientVectorEnv(VectorAdapter):
             "max_bytes": max_bytes,
             "render_mode": render_mode,
         }
-        places = [addresses] if addresses is None or isinstance(addresses, str) else list(addresses)
+        places: list[str | None] = [addresses] if addresses is None or isinstance(addresses, str) else list(addresses)
         if not places:
             raise ValueError("addresses is empty; name one backend or more")
         if twice := {place for place in places if places.count(place) > 1}:
