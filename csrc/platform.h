@@ -53,7 +53,8 @@ FERRY__LOCAL void ferry__platform_memory_seal(ferry__os memory);
 /* Is this foreign descriptor memory of exactly so many bytes, its size fixed for good (and, if frozen, its content)? */
 FERRY__LOCAL int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why);
 FERRY__LOCAL int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why);
-/* Makes pages read-only in this process. start and bytes are multiples of FERRY__PAGE. */
+/* Makes a mapping's first bytes read-only in this process, as far as they are whole pages of this system: pages may be larger than
+ * FERRY__PAGE, of which bytes is a multiple, and what lies behind stays writable. */
 FERRY__LOCAL int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why);
 FERRY__LOCAL void ferry__platform_memory_unmap(void *start, uint64_t bytes);
 

@@ -204,7 +204,9 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, v
 }
 
 int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why) {
-    if (mprotect(start, (size_t)bytes, PROT_READ) == 0) return 0;
+    /* The kernel would round up. */
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), whole = bytes - bytes % page;
+    if (whole == 0 || mprotect(start, (size_t)whole, PROT_READ) == 0) return 0;
     return ferry__fail(why, FERRY_ESYSTEM, "mprotect failed: %s", strerror(errno));
 }
 

@@ -1,17 +1,32 @@
 /* A platform that fails on request: Linux's, with some functions wrapped. Tests that are linked with it set the faults. */
 #include "fake_platform.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+fake_faults fake;
+
+static long fake_sysconf(int name) { return name == _SC_PAGESIZE && fake.page_bytes != 0 ? fake.page_bytes : sysconf(name); }
+
+/* A kernel protects whole pages: those that the bytes touch. */
+static int fake_mprotect(void *start, size_t bytes, int protection) {
+    size_t page = (size_t)fake_sysconf(_SC_PAGESIZE);
+    return mprotect(start, (bytes + page - 1) / page * page, protection);
+}
+
 #define ferry__platform_memory_available real_memory_available
 #define ferry__platform_memory_create real_memory_create
 #define ferry__platform_memory_map real_memory_map
 #define ferry__platform_sleep real_sleep
+#define mprotect fake_mprotect
+#define sysconf fake_sysconf
 #include "../../csrc/platform_linux.c"
 #undef ferry__platform_memory_available
 #undef ferry__platform_memory_create
 #undef ferry__platform_memory_map
 #undef ferry__platform_sleep
-
-fake_faults fake;
+#undef mprotect
+#undef sysconf
 
 uint64_t ferry__platform_memory_available(void) { return fake.memory_available != 0 ? fake.memory_available : real_memory_available(); }
 

@@ -9,6 +9,7 @@ typedef struct fake_faults {
     int create_fails, map_fails;
     int sleep_returns_at_once; /* every sleep ends for no reason */
     uint64_t sleeps;
+    long page_bytes; /* of a kernel with larger pages; 0: the truth */
 } fake_faults;
 
 extern fake_faults fake;

@@ -89,12 +89,36 @@ static void test_waits_keep_their_time_whatever_sleep_does(void) {
     ferry_env_close(env);
 }
 
+static void test_pages_may_be_larger_than_the_layouts(void) {
+    static const long sizes[] = {4096, 16384, 65536};
+    size_t i;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        ferry_why why;
+        const ferry_turn *turn, *answer;
+        ferry_env *env;
+        ferry_agent *agent;
+        fake.page_bytes = sizes[i];
+        env = open_env(&why);
+        agent = open_agent("small", &why);
+        CHECK(connect_both(env, agent) == 1);
+        ferry_agent_turn(agent)->kind = FERRY_RESET;
+        CHECK(ferry_agent_send(agent) == 0);
+        CHECK(ferry_env_wait(env, SECOND, &turn) == 1);
+        play_small_turn(env, turn);
+        CHECK(ferry_agent_wait(agent, SECOND, &answer) == 1);
+        ferry_agent_close(agent);
+        ferry_env_close(env);
+    }
+    fake.page_bytes = 0;
+}
+
 int main(void) {
     char directory[64];
     begin_test(60, directory);
     test_a_region_too_big_for_the_machine_is_never_made();
     test_failing_memory_is_reported_to_both_sides();
     test_waits_keep_their_time_whatever_sleep_does();
+    test_pages_may_be_larger_than_the_layouts();
     end_test(directory);
     return 0;
 }
