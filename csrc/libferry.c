@@ -1,6 +1,10 @@
 /* The whole library as one translation unit. */
+/* Before the first system header. 64-bit sizes and inode numbers also where long has 32: without them stat fails for what is larger. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* before the first system header */
+#define _GNU_SOURCE
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
 #endif
 #define FERRY_BUILDING
 

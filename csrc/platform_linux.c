@@ -2,6 +2,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* see libferry.c */
+#endif
 
 #include "platform.h"
 
@@ -72,13 +75,29 @@ static struct timespec ferry__timespec(int64_t ns) {
 
 /* ---- Sleeping ---- */
 
+/* The kernel's own struct for this call: on 32-bit systems a libc may have given struct timespec 64-bit seconds, which SYS_futex misreads. */
+#ifdef SYS_futex
+typedef struct ferry__futex_time {
+    __kernel_long_t seconds, nanoseconds;
+} ferry__futex_time;
+#define FERRY__FUTEX SYS_futex
+#else /* younger 32-bit processors know the newer call alone */
+typedef struct ferry__futex_time {
+    int64_t seconds, nanoseconds;
+} ferry__futex_time;
+#define FERRY__FUTEX SYS_futex_time64
+#endif
+
 /* Never FUTEX_PRIVATE_FLAG: the word is shared between processes. */
 void ferry__platform_sleep(const uint32_t *word, uint32_t value, int64_t timeout_ns) {
-    struct timespec timeout = ferry__timespec(timeout_ns);
-    syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+    const int64_t seconds = timeout_ns / 1000000000;
+    ferry__futex_time timeout;
+    timeout.seconds = seconds < INT32_MAX ? (int32_t)seconds : INT32_MAX; /* sixty years; it may return early */
+    timeout.nanoseconds = (int32_t)(timeout_ns % 1000000000);
+    syscall(FERRY__FUTEX, word, FUTEX_WAIT, value, &timeout, NULL, 0);
 }
 
-void ferry__platform_wake(const uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
+void ferry__platform_wake(const uint32_t *word) { syscall(FERRY__FUTEX, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
 
 /* ---- Memory ---- */
 

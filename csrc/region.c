@@ -9,6 +9,12 @@
 
 int ferry__region_allowed(uint64_t bytes, uint64_t max_bytes, ferry_why *why) {
     uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES, available;
+    if (bytes > FERRY__MOST_MAPPED)
+        return ferry__fail(
+            why, FERRY_ETOOBIG,
+            "the environment needs a region of %.1f MiB, and a %d-bit process can map %.1f MiB at once; make the observation "
+            "smaller, or build the environment for 64 bits",
+            (double)bytes / 1048576, (int)(8 * sizeof(void *)), (double)FERRY__MOST_MAPPED / 1048576);
     if (bytes > most)
         return ferry__fail(
             why, FERRY_ETOOBIG,
@@ -49,7 +55,12 @@ int ferry__region_create(uint64_t bytes, uint64_t max_bytes, ferry__region **out
 int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, ferry__region **out, ferry_why *why) {
     uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES;
     *out = NULL;
-    if (bytes > most)
+    if (bytes > FERRY__MOST_MAPPED)
+        ferry__fail(why, FERRY_ETOOBIG,
+                    "the environment's region has %.1f MiB, and this agent, a %d-bit process, can map %.1f MiB at once; make the "
+                    "observation smaller, or build the agent for 64 bits",
+                    (double)bytes / 1048576, (int)(8 * sizeof(void *)), (double)FERRY__MOST_MAPPED / 1048576);
+    else if (bytes > most)
         ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and this agent accepts %.1f MiB; raise max_bytes",
                     (double)bytes / 1048576, (double)most / 1048576);
     else if (bytes < sizeof(ferry__header) || bytes % FERRY__PAGE != 0)

@@ -18,6 +18,8 @@ struct ferry_hold {
 };
 
 #define FERRY__DEFAULT_MAX_BYTES ((uint64_t)1 << 30)
+/* No mapping is larger than what two pointers into it may be apart, which is 2 GiB where they have 32 bits. */
+#define FERRY__MOST_MAPPED ((uint64_t)PTRDIFF_MAX)
 
 /* Would a region of so many bytes be made? FERRY_ETOOBIG with a remedy if it is beyond max_bytes (0: 1 GiB) or three quarters of what the
  * machine has left: the kernel would not refuse it, it would kill something. */

@@ -49,9 +49,18 @@ int posix_memalign(void **out, size_t alignment, size_t size) {
     return *out != NULL ? 0 : ENOMEM;
 }
 
-void *mmap(void *where, size_t size, int protection, int flags, int fd, off_t offset) {
+/* Under both its names: with 32 bits they are two functions, and the kernel counts the offset in units of 4096. */
+void *mmap64(void *where, size_t size, int protection, int flags, int fd, off64_t offset) {
     count();
+#ifdef SYS_mmap2
+    return (void *)syscall(SYS_mmap2, where, size, protection, flags, fd, (long)(offset / 4096));
+#else
     return (void *)syscall(SYS_mmap, where, size, protection, flags, fd, offset);
+#endif
+}
+
+void *mmap(void *where, size_t size, int protection, int flags, int fd, off_t offset) {
+    return mmap64(where, size, protection, flags, fd, offset);
 }
 
 /* Rows of one number, the steps of their episode, which end after EPISODE: autoreset is part of what is counted. */
