@@ -32,7 +32,7 @@ static inline void ferry__pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory");
+    __asm__ volatile("isb" ::: "memory"); /* yield takes no time on most of them */
 #else
     __asm__ volatile("" ::: "memory");
 #endif
@@ -42,8 +42,11 @@ static inline void ferry__pause(void) {
 static inline void ferry__fetch_to_write(const char *line) {
 #if defined(__x86_64__)
     __asm__ volatile("prefetchw %0" : : "m"(*line));
+#elif defined(__aarch64__)
+    __asm__ volatile("prfm pstl1keep, [%0]" : : "r"(line));
 #else
     __builtin_prefetch(line, 1);
+    __asm__ volatile("" : : "r"(line)); /* a function of prefetches alone has no effect, by gcc's book, and would go */
 #endif
 }
 
