@@ -196,6 +196,27 @@ $(foreach compiler,$(COMPILERS),\
     $(if $(call compiles,$(compiler),c++),$(eval $(call check,$(compiler),c++,c++17,c++11)),$(info $(compiler) has no C++ here: no C++ check with it)))
 endif
 
+# ---- C++: libferry.hpp, with its example and test ---------------------------------------------------------------------------------
+
+# Built where there is a C++ compiler. Without contraction, so that the pole here equals the one in C on every processor.
+ALL_CXXFLAGS := -std=c++17 $(OPTIMISE) -Wall -Wextra -Wpedantic $(WERROR) -fno-exceptions -fno-rtti -ffp-contract=off -fvisibility=hidden \
+    -Iinclude $(CXXFLAGS)
+C_FORMATTED += $(wildcard include/*.hpp examples/cpp/*.cpp tests/cpp/*.cpp tests/interop/*/*.cpp)
+ifneq ($(shell command -v $(CXX) 2>/dev/null),)
+examples: $(patsubst examples/cpp/%.cpp,$(BUILD)/examples/cpp/%,$(wildcard examples/cpp/*.cpp))
+CPP_TESTS := $(patsubst tests/cpp/%.cpp,$(BUILD)/tests/cpp/%,$(wildcard tests/cpp/test_*.cpp))
+C_TESTS += $(CPP_TESTS)
+c-tests: $(CPP_TESTS)
+endif
+
+$(BUILD)/examples/cpp/%: examples/cpp/%.cpp include/libferry.hpp $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS)
+
+$(BUILD)/tests/cpp/%: tests/cpp/%.cpp include/libferry.hpp tests/c/check.h $(BUILD)/libferry.a
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -D_GNU_SOURCE -o $@ $< $(BUILD)/libferry.a $(LDFLAGS)
+
 # ---- Python ----------------------------------------------------------------------------------------------------------------------
 
 $(VENV)/.made:

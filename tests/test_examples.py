@@ -1,4 +1,4 @@
-"""Every example, run for real: the C ones by their compiled programs, the Python ones by their scripts."""
+"""Every example, run for real: those in C and C++ by their compiled programs, the Python ones by their scripts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import ferry
+import legs
 
 Env = gym.Env[Any, Any]
 Array = np.ndarray[Any, Any]
@@ -70,13 +71,22 @@ def end(process: subprocess.Popen[str]) -> int:
     return process.wait(TIMEOUT_S)
 
 
-# ---- pole.c ----------------------------------------------------------------------------------------------------------
+# ---- pole.c and pole.cpp ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["c", "cpp"])
+def own_pole(request: pytest.FixtureRequest) -> str:
+    """The path of the pole in C, and of the one in C++."""
+    if request.param == "cpp":
+        legs.need("c++")
+        return program("cpp/pole")
+    return program("pole")
 
 
 @contextmanager
-def two_poles() -> Iterator[tuple[Env, Env]]:
-    """The C pole through Ferry, and Gymnasium's in process."""
-    with ferry.launch([program("pole")]) as pole, gym.make("CartPole-v1") as cartpole:
+def two_poles(own_pole: str) -> Iterator[tuple[Env, Env]]:
+    """One of the project's own through Ferry, and Gymnasium's in process."""
+    with ferry.launch([own_pole]) as pole, gym.make("CartPole-v1") as cartpole:
         yield pole, cartpole
 
 
@@ -88,19 +98,19 @@ def start_both(pole: Env, cartpole: Env, state: Array) -> tuple[Array, Array]:
     return observation, state.astype(np.float32)
 
 
-def test_pole_has_the_spaces_of_cartpole() -> None:
-    with two_poles() as (pole, cartpole):
+def test_pole_has_the_spaces_of_cartpole(own_pole: str) -> None:
+    with two_poles(own_pole) as (pole, cartpole):
         assert pole.observation_space == cartpole.observation_space
         assert pole.action_space == cartpole.action_space
         assert pole.metadata["render_modes"] == []
         assert pole.metadata["render_fps"] == cartpole.metadata["render_fps"] == 50
 
 
-def test_pole_moves_as_cartpole() -> None:
+def test_pole_moves_as_cartpole(own_pole: str) -> None:
     """A difference doubles every 0.2 s of an unstable pole; hence runs of 200 steps: the last bit of cos may differ."""
     rng = np.random.default_rng(7)
     num_steps = num_ends = 0
-    with two_poles() as (pole, cartpole):
+    with two_poles(own_pole) as (pole, cartpole):
         for run in range(100):
             state = rng.uniform(-1, 1, 4) * ((0.05, 0.05, 0.05, 0.05) if run % 2 else (2.4, 1.0, 0.2, 1.0))
             mine, theirs = start_both(pole, cartpole, state)
@@ -122,8 +132,8 @@ def test_pole_moves_as_cartpole() -> None:
     assert num_ends > 20
 
 
-def test_pole_is_truncated_with_cartpole() -> None:
-    with two_poles() as (pole, cartpole):
+def test_pole_is_truncated_with_cartpole(own_pole: str) -> None:
+    with two_poles(own_pole) as (pole, cartpole):
         observations = list(start_both(pole, cartpole, np.array([0.01, -0.02, 0.03, 0.04])))
         for step in range(1, 501):
             for i, env in enumerate((pole, cartpole)):
@@ -132,16 +142,16 @@ def test_pole_is_truncated_with_cartpole() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*You are calling 'step")
-def test_pole_pays_after_the_end_what_cartpole_pays() -> None:
-    with two_poles() as (pole, cartpole):
+def test_pole_pays_after_the_end_what_cartpole_pays(own_pole: str) -> None:
+    with two_poles(own_pole) as (pole, cartpole):
         start_both(pole, cartpole, np.array([2.39, 1.0, 0.0, 0.0]))
         outcomes = [(pole.step(1)[1:4], cartpole.step(1)[1:4]) for _ in range(4)]
     assert all(mine == theirs for mine, theirs in outcomes)
     assert [mine[0] for mine, _ in outcomes] == [1, 0, 0, 0]
 
 
-def test_pole_draws_its_start_from_the_seed() -> None:
-    with ferry.launch([program("pole")]) as pole:
+def test_pole_draws_its_start_from_the_seed(own_pole: str) -> None:
+    with ferry.launch([own_pole]) as pole:
         first, second = pole.reset(seed=3)[0], pole.reset()[0]
         assert not np.array_equal(first, second)
         assert np.array_equal(pole.reset(seed=3, options={})[0], first)
@@ -165,8 +175,8 @@ def test_pole_draws_its_start_from_the_seed() -> None:
         {"state": [0, 0, 0, 0], "long": "x" * 1000},
     ],
 )
-def test_pole_refuses_malformed_options(options: dict[str, object]) -> None:
-    with ferry.launch([program("pole")]) as pole:
+def test_pole_refuses_malformed_options(own_pole: str, options: dict[str, object]) -> None:
+    with ferry.launch([own_pole]) as pole:
         with pytest.raises(ferry.BackendError, match="the options must be"):
             pole.reset(options=options)
         observation, _ = pole.reset(options={"state": [0, 0, 0, 1]})
@@ -174,14 +184,22 @@ def test_pole_refuses_malformed_options(options: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_pole_says_goodbye_when_asked_to_end(number: int, runtime_dir: Path) -> None:
-    with running(program("pole")) as process, ferry.ClientEnv("pole", timeout=TIMEOUT_S) as pole:
+def test_pole_says_goodbye_when_asked_to_end(own_pole: str, number: int, runtime_dir: Path) -> None:
+    with running(own_pole) as process, ferry.ClientEnv("pole", timeout=TIMEOUT_S) as pole:
         pole.reset()
         process.send_signal(number)
         assert process.wait(TIMEOUT_S) == 0
         assert not any(path.is_socket() for path in runtime_dir.iterdir())
         with pytest.raises(ferry.PeerGoneError):
             pole.step(0)
+
+
+def test_pole_is_the_same_in_c_and_in_cpp() -> None:
+    """Row for row, through falls and resets."""
+    legs.need("c++")
+    np.testing.assert_array_equal(
+        batch("pole", "poles", "{num_envs}", rows=4), batch("cpp/pole", "poles", "{num_envs}", rows=4)
+    )
 
 
 # ---- gameloop.c ------------------------------------------------------------------------------------------------------

@@ -86,7 +86,14 @@ def test_the_wheel_has_what_python_and_c_need_and_no_sources(unpacked: Path) -> 
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     package = {name for name in names if ".dist-info/" not in name}
     python = {f"ferry/{path.name}" for path in (ROOT / "ferry").glob("*.py*") if path.suffix in (".py", ".pyi")}
-    c = {"include/libferry.h", "lib/libferry.a", "lib/libferry.so", "lib/launcher", "examples/pole"}
+    c = {
+        "include/libferry.h",
+        "include/libferry.hpp",
+        "lib/libferry.a",
+        "lib/libferry.so",
+        "lib/launcher",
+        "examples/pole",
+    }
     core = f"ferry/_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     assert package == python | {f"ferry/{name}" for name in c} | {core, "ferry/py.typed", "ferry/libferry.pxd"}
 
