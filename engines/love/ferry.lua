@@ -145,18 +145,18 @@ end
 
 local LIBRARY = ffi.os == "Windows" and "libferry.dll" or ffi.os == "OSX" and "libferry.dylib" or "libferry.so"
 
--- The folders beside this file: LÖVE names it by its place inside the game, which may be an archive.
+-- The folders beside this file. LÖVE names what it loads by its place inside the game, which may be an archive.
 local function folders_nearby()
     local source = debug.getinfo(1, "S").source:match("^@(.*)$")
     if source == nil then
         return {}
     end
-    local folder = source:match("^(.*)[/\\][^/\\]*$")
-    if love == nil or love.filesystem == nil then
-        return {folder or "."}
+    local folder = source:match("^(.*)[/\\][^/\\]*$") or "."
+    local root = love and love.filesystem and love.filesystem.getRealDirectory(source)
+    if root then
+        return {root .. "/" .. folder, love.filesystem.getSourceBaseDirectory()}
     end
-    local root = love.filesystem.getRealDirectory(source)
-    return {root and (folder and root .. "/" .. folder or root), love.filesystem.getSourceBaseDirectory()}
+    return {folder}
 end
 
 local function exists(path)
@@ -606,9 +606,27 @@ Env.__index = Env
 
 local FOREVER, SLICE_NS = -1, 100000000
 
+-- Infos have no space around them: each is one leaf, and its path is its key as it stands.
+local function leaves_of_infos(infos, add)
+    local names = {}
+    for name, leaf in pairs(infos) do
+        if type(name) ~= "string" or not is_space(leaf) then
+            error("info = {NAME = one space, ...}, and '" .. tostring(name) .. "' is not so", 0)
+        end
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do
+        add(lib.FERRY_INFO, name, infos[name], {"info", name})
+    end
+end
+
 -- Fields of the roles in their order, and for each the leaf that the rows hold.
 local function leaves_of(what)
     local specs, anchors = {}, {}
+    local function add(role, path, leaf, keys)
+        specs[#specs + 1] = {role = role, path = path, leaf = leaf, keys = keys}
+    end
     local roles = {
         {lib.FERRY_OBSERVATION, "observation", what.observation},
         {lib.FERRY_ACTION, "action", what.action},
@@ -620,16 +638,9 @@ local function leaves_of(what)
             error("ferry.open needs " .. name .. " = a space", 0)
         end
         if name == "info" then
-            for key, leaf in pairs(tree) do
-                if not is_space(leaf) then
-                    error("an info is one space, and '" .. tostring(key) .. "' is none", 0)
-                end
-            end
-        end
-        if name ~= "info" or next(tree) ~= nil then
-            visit_leaves(tree, "", {name}, function(path, leaf, keys)
-                specs[#specs + 1] = {role = number, path = path, leaf = leaf, keys = keys}
-            end)
+            leaves_of_infos(tree, add)
+        else
+            visit_leaves(tree, "", {name}, function(path, leaf, keys) add(number, path, leaf, keys) end)
         end
     end
     local fields = ffi.new("ferry_field[?]", #specs)
@@ -683,7 +694,9 @@ function ferry.open(what)
         error(ffi.string(why.text), 2)
     end
     local env = setmetatable({
-        handle = ffi.gc(handle[0], lib.ferry_env_close), out = ffi.new("const ferry_turn *[1]"), blob = ffi.new("ferry_blob"),
+        handle = ffi.gc(handle[0], lib.ferry_env_close), out = ffi.new("const ferry_turn *[1]"),
+        held = ffi.new("const ferry_turn *[1]"), -- the turn that is to be answered: a look for the next one clears out[0]
+        blob = ffi.new("ferry_blob"),
         observations = leaves[lib.FERRY_OBSERVATION], actions = leaves[lib.FERRY_ACTION], infos = leaves[lib.FERRY_INFO],
         attributes = what.attributes, rows = {}, due = {}, num_due = 0, holding = false, abandoned = false,
     }, Env)
@@ -730,6 +743,7 @@ end
 
 -- Puts a turn into the rows that it is about; false: it cannot be, and the agent has been told.
 local function take_turn(env, turn, kind)
+    env.held[0] = turn
     env.kind, env.holding, env.abandoned, env.num_due, env.options = kind, true, false, turn.num_rows, nil
     for k = 1, env.num_due do
         local row = env.rows[turn.rows[k - 1] + 1]
@@ -875,7 +889,7 @@ local function write_notes(env)
                 notes = row.info
             else
                 notes = notes or {}
-                notes[row.number] = row.info
+                notes[tostring(row.number)] = row.info -- a number would make it a list
             end
         end
     end
@@ -897,7 +911,7 @@ function Env:reply()
     if not may_answer(self) then
         return
     end
-    local turn = self.out[0]
+    local turn = self.held[0]
     for k = 1, self.num_due do
         local row = self.due[k]
         for i = 1, #self.observations do
