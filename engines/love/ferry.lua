@@ -298,7 +298,7 @@ end
 local function get_string(text, at)
     local parts = {}
     while true do
-        local stop = text:find('["\\%c]', at) or malformed(at)
+        local stop = text:find('["\\%z\1-\31]', at) or malformed(at)
         parts[#parts + 1] = text:sub(at, stop - 1)
         local c = text:sub(stop, stop)
         if c == '"' then
@@ -463,10 +463,10 @@ local function visit_leaves(tree, path, keys, visit)
         error("a table of spaces has names, or places from 1 on, not both", 0)
     end
     for _, name in ipairs(names) do
-        local part = is_tuple and "#" .. (name - 1) or path_part(tostring(name))
+        local part = is_tuple and "#" .. (name - 1) or (path == "" and "" or "/") .. path_part(tostring(name))
         local below = {unpack(keys)}
         below[#below + 1] = name
-        visit_leaves(tree[name], path == "" and part or path .. "/" .. part, below, visit)
+        visit_leaves(tree[name], path .. part, below, visit)
     end
 end
 
@@ -734,8 +734,12 @@ local function read_blob(turn)
 end
 
 local function begin_row(row, turn, kind)
-    row.reward, row.terminated, row.truncated = 0, false, false
-    row.seed = nil
+    row.reward, row.terminated, row.truncated, row.seed = 0, false, false, nil
+    if next(row.info) ~= nil then
+        for key in pairs(row.info) do
+            row.info[key] = nil
+        end
+    end
     if kind == "reset" and turn.seed[row.number] >= 0 then
         row.seed = tonumber(turn.seed[row.number])
     end
@@ -855,15 +859,14 @@ function Env:wait(seconds)
     end
 end
 
--- Whether the answer under way would be heard; errors if there is none.
+-- Whether an answer would be heard; errors if there is no turn to answer.
 local function may_answer(env)
     open_handle(env)
     if not env.holding and not env.abandoned then
         error("there is no turn to answer: env:wait() gives one", 3)
     end
-    local heard = env.holding
-    env.holding, env.abandoned = false, false
-    return heard
+    env.abandoned = false
+    return env.holding
 end
 
 local function write_infos(env, turn, row)
@@ -893,19 +896,13 @@ local function write_notes(env)
             end
         end
     end
-    if notes == nil then
-        return
-    end
-    set_blob(env, ferry.to_json(notes))
-    for k = 1, env.num_due do
-        local info = env.due[k].info
-        for key in pairs(info) do
-            info[key] = nil
-        end
+    if notes then
+        set_blob(env, ferry.to_json(notes))
     end
 end
 
---- Answers the turn with what the rows hold: observation, reward, terminated, truncated, info. Never waits.
+--- Answers the turn with what the rows hold: observation, reward, terminated, truncated, info. Never waits. After an error (a value that
+-- its space cannot hold) the turn stands.
 -- Reward, flags and info begin anew with each turn; what is not in an info's space goes over as JSON.
 function Env:reply()
     if not may_answer(self) then
@@ -924,12 +921,14 @@ function Env:reply()
         write_infos(self, turn, row)
     end
     write_notes(self)
+    self.holding = false
     check(self, lib.ferry_env_reply(self.handle))
 end
 
 --- Answers the turn with a failure instead, in words; the agent must reset next.
 function Env:fail(text)
     if may_answer(self) then
+        self.holding = false
         check(self, lib.ferry_env_fail(self.handle, text))
     end
 end
