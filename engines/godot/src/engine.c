@@ -18,12 +18,13 @@ static struct {
     GDExtensionPtrBuiltInMethod size, resize;
 } types[TYPE(VARIANT_MAX)];
 
-static GDExtensionMethodBindPtr json_parse_string, json_stringify, image_width, image_height, image_format, image_has_mipmaps;
+static GDExtensionMethodBindPtr node_tree, tree_paused, json_parse_string, json_stringify, image_width, image_height, image_format,
+    image_has_mipmaps;
 static void *image_tag;
 
 /* The engine finds a method by its name and by this number, which stands for its arguments and stays when they do. */
-static const GDExtensionInt HASH_SIZE = 3173160232, HASH_RESIZE = 848867239, HASH_PARSE_STRING = 309047738, HASH_STRINGIFY = 462733549,
-                            HASH_GET_INT = 3905245786, HASH_GET_FORMAT = 3847873762, HASH_GET_FLAG = 36873697;
+static const GDExtensionInt HASH_GET_TREE = 2958820483, HASH_SIZE = 3173160232, HASH_RESIZE = 848867239, HASH_PARSE_STRING = 309047738,
+                            HASH_STRINGIFY = 462733549, HASH_GET_INT = 3905245786, HASH_GET_FORMAT = 3847873762, HASH_GET_FLAG = 36873697;
 
 /* ---- Life ----------------------------------------------------------------------------------------------------------- */
 
@@ -63,6 +64,8 @@ void engine_begin(void) {
         if (type > TYPE(ARRAY)) types[i].resize = godot.variant_get_ptr_builtin_method(type, &resize, HASH_RESIZE);
     }
     name_drop(&size), name_drop(&resize);
+    node_tree = bind_of("Node", "get_tree", HASH_GET_TREE);
+    tree_paused = bind_of("SceneTree", "is_paused", HASH_GET_FLAG);
     json_parse_string = bind_of("JSON", "parse_string", HASH_PARSE_STRING);
     json_stringify = bind_of("JSON", "stringify", HASH_STRINGIFY);
     image_width = bind_of("Image", "get_width", HASH_GET_INT);
@@ -275,6 +278,14 @@ char *type_name(GDExtensionVariantType type, char *text, size_t size) {
     print_string(&s, text, size);
     string_drop(&s);
     return text;
+}
+
+int node_is_paused(GDExtensionObjectPtr node) {
+    GDExtensionObjectPtr tree = NULL;
+    GDExtensionBool paused = 0;
+    godot.object_method_bind_ptrcall(node_tree, node, NULL, &tree);
+    if (tree != NULL) godot.object_method_bind_ptrcall(tree_paused, tree, NULL, &paused);
+    return paused;
 }
 
 /* ---- JSON and images ------------------------------------------------------------------------------------------------ */

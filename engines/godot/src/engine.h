@@ -100,9 +100,10 @@ void engine_end(void);
 /* The StringName of a literal that is used over and over. */
 #define ENGINE_NAMES(X)                                                                                                                    \
     X(_get_observation_space)                                                                                                              \
-    X(_get_action_space) X(_get_info_space) X(_reset) X(_apply_action) X(_get_observation) X(_get_reward) X(_is_terminated)                \
-        X(_is_truncated) X(_get_info) X(_reset_completed) X(emit_signal) X(connect) X(has_signal) X(keys) X(append) X(erase) X(duplicate)  \
-            X(get_tree) X(get_name) X(notification) X(quit) X(set_physics_process_internal) X(set_physics_process_priority)
+    X(_get_action_space)                                                                                                                   \
+    X(_get_info_space) X(_reset) X(_apply_action) X(_get_observation) X(_get_reward) X(_is_terminated) X(_is_truncated) X(_get_info)       \
+        X(_reset_completed) X(emit_signal) X(connect) X(has_signal) X(keys) X(append) X(erase) X(duplicate) X(get_tree) X(get_name)        \
+            X(notification) X(quit) X(set_physics_process_internal) X(set_physics_process_priority) X(set_process_mode) X(set_pause)
 
 #define ENGINE_NAME(name) NAME_##name,
 enum engine_name { ENGINE_NAMES(ENGINE_NAME) NUM_NAMES };
@@ -159,6 +160,9 @@ variant json_print(const variant *v);
 
 /* An Image's bytes, if v holds an Image without mipmaps of this size and number of channels; else NULL, and what is amiss. */
 const void *image_bytes(const variant *v, int64_t width, int64_t height, int64_t channels, char *why, size_t why_size);
+
+/* Whether the tree that the node is in is paused. */
+int node_is_paused(GDExtensionObjectPtr node);
 
 /* ---- Classes -------------------------------------------------------------------------------------------------------- */
 

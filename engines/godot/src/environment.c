@@ -10,14 +10,18 @@ static const char CLASS[] = "FerryEnvironment";
 /* Node.NOTIFICATION_*, Object.NOTIFICATION_POSTINITIALIZE */
 enum { POSTINITIALIZE = 0, ENTER_TREE = 10, EXIT_TREE = 11, INTERNAL_PHYSICS_PROCESS = 26 };
 
-/* How a physics tick waits for the agent. */
-enum { WAITING_AUTOMATIC, WAITING_LOCK_STEP, WAITING_REAL_TIME };
+/* Node.PROCESS_MODE_ALWAYS */
+static const int ALWAYS = 3;
 
 /* Before all other nodes: they see the action in the tick that it is for, and nothing has moved yet since the observation. */
 static const int PRIORITY = -1000;
 
-/* While nobody plays in lock-step the game goes on, so many nanoseconds a tick. */
-static const int64_t IDLE_NS = 10000000;
+/* Nanoseconds that a tick waits for the agent's turn: without a screen, and where somebody looks on. After that the tree is paused, and the
+ * next tick waits, so that the engine hears its window and whoever wants it to quit. A quick agent never sees that happen. */
+static const int64_t PATIENCE_NS = 100000000, PATIENCE_ON_SCREEN_NS = 2000000;
+
+/* The same while nobody plays; the game goes on then. */
+static const int64_t IDLE_NS = 10000000, IDLE_ON_SCREEN_NS = 0;
 
 /* A signal's connection that ends when it has fired: Object.CONNECT_ONE_SHOT. */
 static const int ONE_SHOT = 4;
@@ -31,13 +35,14 @@ typedef enum resetting {
 
 typedef struct environment {
     GDExtensionObjectPtr object;
-    int enabled, waiting;
+    int enabled;
     int64_t action_repeat, max_episode_steps;
     char *address;
 
     ferry_env *env;     /* NULL: not open */
-    int in_lock_step;   /* what waiting means here */
+    int on_screen;      /* somebody may look on */
     int has_agent;
+    int pauses;          /* the tree is paused, and by this node: the agent thinks */
     int in_tick, closes; /* what the script closes in a tick is closed at its end */
     field_table table;
     space observation, action, info;
@@ -46,8 +51,7 @@ typedef struct environment {
     const ferry_turn *owed; /* the turn that waits for its answer, or NULL */
     resetting resetting;
     int script_resets;  /* a _reset has not come to its end, whoever asked for it */
-    int acts;           /* an action is in force */
-    variant chosen;     /* that action, or nil */
+    variant chosen;     /* the action of the step that is under way, or nil */
     int64_t ticks_left; /* of the step */
     double reward;      /* since the last answer */
     int terminated, truncated;
@@ -113,6 +117,16 @@ static void physics(environment *e, int on) {
     variant_drop(&result);
 }
 
+/* The tree, as long as the agent thinks: so a world with a window stands still as one without does. */
+static void pause(environment *e, int on) {
+    if (e->pauses == on) return;
+    e->pauses = on;
+    variant tree = call_self(e, NAME(get_tree), NULL, 0), flag = variant_bool(on);
+    const variant *arguments[] = {&flag};
+    variant result = variant_do(&tree, NAME(set_pause), arguments, 1);
+    variant_drop(&result), variant_drop(&tree);
+}
+
 static int is_headless(void) {
     string name = name_new("DisplayServer");
     char text[32];
@@ -158,12 +172,13 @@ static int describe(environment *e) {
 static void abandon(environment *e) {
     variant_drop(&e->chosen);
     e->chosen = variant_nil();
-    e->owed = NULL, e->resetting = NO_RESET, e->acts = e->terminated = e->truncated = 0, e->reward = 0, e->why.text[0] = '\0';
+    e->owed = NULL, e->resetting = NO_RESET, e->terminated = e->truncated = 0, e->reward = 0, e->why.text[0] = '\0';
 }
 
 static void close_env(environment *e) {
     e->closes = e->in_tick;
     if (e->closes) return;
+    pause(e, 0);
     ferry_env_close(e->env);
     e->env = NULL, e->has_agent = 0;
     abandon(e);
@@ -194,7 +209,7 @@ static int open_env(environment *e) {
     }
     e->has_info = has(e, NAME(_get_info)), e->has_reward = has(e, NAME(_get_reward));
     e->has_terminated = has(e, NAME(_is_terminated)), e->has_truncated = has(e, NAME(_is_truncated));
-    e->in_lock_step = e->waiting == WAITING_AUTOMATIC ? is_headless() : e->waiting == WAITING_LOCK_STEP;
+    e->on_screen = !is_headless();
     ferry_env_desc desc = {.struct_size = sizeof desc, .address = e->address[0] != '\0' ? e->address : NULL};
     desc.fields = e->table.fields, desc.num_fields = e->table.num_fields;
     desc.max_episode_steps = (uint32_t)e->max_episode_steps, desc.log = warn;
@@ -256,9 +271,8 @@ static void answer(environment *e) {
     } else {
         ferry_env_fail(e->env, e->why.text);
     }
-    int reset = turn->kind == FERRY_RESET && right, ended = e->terminated || e->truncated || !right;
-    e->owed = NULL, e->resetting = NO_RESET, e->reward = 0, e->terminated = e->truncated = 0, e->why.text[0] = '\0';
-    if (ended) e->acts = 0;
+    int reset = turn->kind == FERRY_RESET && right;
+    abandon(e);
     if (reset) emit(e, "episode_started", variant_nil());
 }
 
@@ -299,7 +313,7 @@ static void begin_reset(environment *e) {
 static void begin_step(environment *e) {
     variant_drop(&e->chosen);
     e->chosen = space_read(&e->action, &e->table, e->owed);
-    e->ticks_left = e->action_repeat, e->acts = 1;
+    e->ticks_left = e->action_repeat;
 }
 
 static void begin(environment *e, const ferry_turn *turn) {
@@ -317,7 +331,6 @@ static void begin(environment *e, const ferry_turn *turn) {
         begin_step(e);
         return;
     }
-    e->acts = e->terminated = e->truncated = 0, e->reward = 0;
     begin_reset(e);
 }
 
@@ -327,9 +340,11 @@ static int is_due(const environment *e) {
     return e->ticks_left <= 0 || e->terminated || e->truncated || e->why.text[0] != '\0';
 }
 
-/* What the tick before has brought, as long as an action is in force and the episode lasts. */
+static int in_step(const environment *e) { return e->owed != NULL && e->owed->kind == FERRY_STEP; }
+
+/* What the tick before has brought to the step that is under way. */
 static void judge(environment *e) {
-    if (!e->acts || e->terminated || e->truncated) return;
+    if (!in_step(e)) return;
     if (e->has_reward) {
         variant given = ASK(e, _get_reward);
         double reward;
@@ -339,35 +354,41 @@ static void judge(environment *e) {
     }
     if (e->has_terminated) e->terminated = ask_flag(e, NAME(_is_terminated), "_is_terminated");
     if (e->has_truncated) e->truncated = ask_flag(e, NAME(_is_truncated), "_is_truncated");
-    if (e->ticks_left > 0) e->ticks_left--;
+    e->ticks_left--;
+}
+
+/* Takes turns until one is under way or none comes. 0 if it is over. */
+static int take_turns(environment *e) {
+    const ferry_turn *turn;
+    for (;;) {
+        if (is_due(e)) answer(e);
+        int64_t idle = e->on_screen ? IDLE_ON_SCREEN_NS : IDLE_NS, patience = e->on_screen ? PATIENCE_ON_SCREEN_NS : PATIENCE_NS;
+        /* While a turn is under way too: then only the news that the agent has left can come. */
+        int got = ferry_env_wait(e->env, e->owed != NULL ? 0 : e->has_agent ? patience : idle, &turn);
+        if (got < 0) {
+            ferry_why why;
+            ferry_env_why(e->env, &why);
+            give_up(e, why.text, got);
+        }
+        if (got > 0) begin(e, turn);
+        if (e->closes) return 0;
+        if (got == 0 || in_step(e)) return 1;
+    }
 }
 
 static void play(environment *e) {
     judge(e);
     if (e->resetting == RESET_QUEUED) begin_reset(e);
-    for (;;) {
-        const ferry_turn *turn;
-        if (is_due(e)) answer(e);
-        int64_t patience = e->owed != NULL || !e->in_lock_step ? 0 : e->has_agent ? FERRY_FOREVER : IDLE_NS;
-        int got = ferry_env_wait(e->env, patience, &turn);
-        if (got < 0) {
-            ferry_why why;
-            ferry_env_why(e->env, &why);
-            give_up(e, why.text, got);
-            return;
-        }
-        if (got == 0) break;
-        begin(e, turn);
-        if (e->closes) return;
-        if (e->owed != NULL && e->owed->kind == FERRY_STEP && !is_due(e)) break;
-    }
-    if (!e->acts || e->terminated || e->truncated) return;
+    if (!take_turns(e)) return;
+    pause(e, e->has_agent && e->owed == NULL);
+    if (!in_step(e)) return;
     const variant *arguments[] = {&e->chosen};
     variant result = ask(e, NAME(_apply_action), "_apply_action", arguments, 1);
     variant_drop(&result);
 }
 
 static void tick(environment *e) {
+    if (!e->pauses && node_is_paused(e->object)) return; /* by the game: then nobody plays */
     e->in_tick = 1;
     if (e->env != NULL || open_env(e)) play(e);
     e->in_tick = 0;
@@ -382,6 +403,13 @@ static void notified(GDExtensionClassInstancePtr instance, int32_t what, GDExten
     if (what == INTERNAL_PHYSICS_PROCESS) tick(e);
     if (what == ENTER_TREE && e->enabled) physics(e, 1);
     if (what == EXIT_TREE) close_env(e);
+}
+
+static void set_int(environment *e, const string *setter, int64_t value) {
+    variant number = variant_int(value);
+    const variant *arguments[] = {&number};
+    variant result = call_self(e, setter, arguments, 1);
+    variant_drop(&result);
 }
 
 static GDExtensionObjectPtr create(void *class_data, GDExtensionBool notify) {
@@ -401,10 +429,8 @@ static GDExtensionObjectPtr create(void *class_data, GDExtensionBool notify) {
         variant result = call_self(e, NAME(notification), arguments, 2);
         variant_drop(&result);
     }
-    variant priority = variant_int(PRIORITY);
-    const variant *arguments[] = {&priority};
-    variant result = call_self(e, NAME(set_physics_process_priority), arguments, 1);
-    variant_drop(&result);
+    set_int(e, NAME(set_physics_process_priority), PRIORITY);
+    set_int(e, NAME(set_process_mode), ALWAYS);
     return e->object;
 }
 
@@ -459,7 +485,6 @@ static void set_address(void *instance, const variant *const *arguments, int cou
     }
 NUMBER(action_repeat, 1, INT32_MAX)
 NUMBER(max_episode_steps, 0, INT32_MAX)
-NUMBER(waiting, WAITING_AUTOMATIC, WAITING_REAL_TIME)
 #undef NUMBER
 
 static void has_agent(void *instance, const variant *const *arguments, int count, variant *out) {
@@ -487,7 +512,6 @@ static const method methods[] = {
     ACCESSORS(address, STRING),
     ACCESSORS(action_repeat, INT),
     ACCESSORS(max_episode_steps, INT),
-    ACCESSORS(waiting, INT),
     {"has_agent", has_agent, {"yes", TYPE(BOOL)}, {{0}}, 0, 0, 0},
     {"fail", fail, {0}, {{"message", TYPE(STRING)}}, 1, 1, 0},
     {"_reset_completed", reset_completed, {0}, {{"result", TYPE(NIL)}}, 1, 0, 0},
@@ -499,7 +523,6 @@ static const property properties[] = {
     {"address", TYPE(STRING), HINT_NONE, ""},
     {"action_repeat", TYPE(INT), HINT_RANGE, "1,60,1,or_greater"},
     {"max_episode_steps", TYPE(INT), HINT_RANGE, "0,10000,1,or_greater"},
-    {"waiting", TYPE(INT), HINT_ENUM, "Automatic,Lock Step,Real Time"},
 };
 
 static const virtual_method virtual_methods[] = {
