@@ -67,7 +67,7 @@ int ferry__address_parse(const char *text, int serve, ferry__address *out, ferry
         out->index = (int32_t)index;
         *mark = 0;
     }
-    out->place = out->text[0] == '/' ? FERRY__PATH : FERRY__NAME;
+    out->place = ferry__platform_is_path(out->text) ? FERRY__PATH : FERRY__NAME;
     if (out->place == FERRY__NAME && !ferry__is_name(out->text))
         return ferry__fail(
             why, FERRY_EINVAL,

@@ -83,8 +83,8 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->out = (ferry__slot *)(void *)(base + header->agent_slot);
     agent->in[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
-    ferry__platform_close(agent->region->memory);
-    agent->region->memory = FERRY__NO_OS;
+    ferry__platform_memory_settle(&agent->region->memory);
+    agent->channel.memory = agent->region->memory;
     agent->spec.desc.index = agent->channel.peer_index;
     agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
     agent->request = agent->turns.turn[0];
@@ -132,7 +132,7 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
 /* Ends the connection and wakes an environment that sleeps, so that it looks around. */
 static void ferry__agent_leave(ferry_agent *agent) {
     ferry__channel_hang_up(&agent->channel);
-    ferry__platform_wake(&agent->out->seq);
+    ferry__platform_wake(agent->region->memory, &agent->out->seq);
     ferry__outbox_clear(&agent->outbox);
     agent->owed = 0;
 }
@@ -234,7 +234,7 @@ int ferry_agent_send(ferry_agent *agent) {
     seq = header->seq_start + (uint32_t)agent->number;
     agent->owed = 1, agent->owed_ns = 0;
     if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel);
-    ferry__slot_publish(slot, seq, agent->channel.peer_line);
+    ferry__slot_publish(slot, seq, agent->channel.peer_line, &agent->channel.memory);
     /* While the environment is at work. */
     agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
     agent->which = agent->next;
@@ -350,7 +350,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
         else if (yields) yields = ferry__yield(&bell->manners, &in_vain, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
-            ferry__bell_sleep(page, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
+            ferry__bell_sleep(bell->region, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
             if (ferry__count_ready(agents, count, ready) < at_least) ferry__look_after_all(agents, count, 1);
         }
         now = ferry__platform_now_ns();

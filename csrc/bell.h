@@ -21,19 +21,21 @@ static inline ferry__bell_page *ferry__bell_page_of(const ferry__region *region)
 
 /* Env: counts the answer that has just been published. The count and the look at parked are this side's half of the Dekker pair. A peer that
  * writes nonsense to the page gains a needless wake-up, or sleeps a slice. */
-static inline void ferry__bell_ring(ferry__bell_page *page) {
+static inline void ferry__bell_ring(const ferry__region *bell) {
+    ferry__bell_page *page = ferry__bell_page_of(bell);
     uint32_t count = ferry__increment(&page->count);
     ferry__fence_dekker();
     if (ferry__load_acquire(&page->parked) != 0 && (int32_t)(count - ferry__load_relaxed(&page->target)) >= 0)
-        ferry__platform_wake(&page->count);
+        ferry__platform_wake(bell->memory, &page->count);
 }
 
 /* Agent: sleeps until so many more answers have been counted than were seen, or a slice is over; or wakes for no reason. */
-static inline void ferry__bell_sleep(ferry__bell_page *page, uint32_t seen, uint32_t more, int64_t slice_ns) {
+static inline void ferry__bell_sleep(const ferry__region *bell, uint32_t seen, uint32_t more, int64_t slice_ns) {
+    ferry__bell_page *page = ferry__bell_page_of(bell);
     ferry__store_relaxed(&page->target, seen + more);
     ferry__store_release(&page->parked, 1);
     ferry__fence_dekker();
-    if (ferry__load_relaxed(&page->count) == seen) ferry__platform_sleep(&page->count, seen, slice_ns);
+    if (ferry__load_relaxed(&page->count) == seen) ferry__platform_sleep(bell->memory, &page->count, seen, slice_ns);
     ferry__store_relaxed(&page->parked, 0);
 }
 /* Env: maps the page that came with an agent's greeting. Takes the descriptor over. */

@@ -24,7 +24,7 @@ static const char *ferry__peer_name(const ferry__channel *channel) {
     return ferry__side_name(channel->side == FERRY__ENV ? FERRY__AGENT : FERRY__ENV);
 }
 
-static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) FERRY__PRINTF(3, 4);
 static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) {
     char text[sizeof(((ferry_why *)0)->text) + 128];
     va_list arguments;
@@ -211,8 +211,8 @@ static int ferry__on_hello(ferry__channel *channel, ferry_why *why) {
     ferry__os memory = FERRY__NO_OS;
     int inherited = channel->address.place == FERRY__INHERITED;
     if (ferry__check_hello(channel, &hello, why) < 0) return why->code;
-    /* A socket pair's credentials are those of its maker, so there the peer's own word is taken; elsewhere the kernel's. */
-    if (inherited) channel->peer_pid = hello.pid;
+    /* A socket pair's credentials are those of its maker, so there the peer's own word is taken; elsewhere the kernel's, if it has one. */
+    if (inherited || channel->peer_pid == 0) channel->peer_pid = hello.pid;
     channel->peer_index = hello.index;
     channel->watch = ferry__platform_watch(inherited ? FERRY__NO_OS : channel->stream, channel->peer_pid);
     if (channel->side == FERRY__ENV) {
@@ -418,7 +418,7 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
         ferry__waiter waiter;
-        waiter.policy = channel->policy, waiter.line = channel->line, waiter.peer = channel->peer_line, waiter.crowded = &channel->crowded,
+        waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line, waiter.crowded = &channel->crowded,
         waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel;
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
@@ -491,12 +491,12 @@ static void ferry__close_door(ferry__channel *channel, int mine) {
 }
 
 int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *text, const ferry__channel *beside, ferry_why *why) {
-    const char *set = getenv("FERRY_ADDRESS");
+    char set[1024];
     int serve = side == FERRY__ENV;
     channel->side = side;
     channel->stream = channel->watch = channel->passed = channel->blob = channel->bell = FERRY__NO_OS;
     channel->canary = NULL, channel->door = NULL;
-    if (set != NULL && *set != 0 && (side == FERRY__ENV || text == NULL)) text = set;
+    if ((side == FERRY__ENV || text == NULL) && ferry__platform_variable("FERRY_ADDRESS", set, sizeof set)) text = set;
     if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||
         ferry__platform_canary_create(&channel->canary, why) < 0)
         return why->code;

@@ -60,7 +60,8 @@ typedef struct ferry__channel {
     uint32_t received;  /* bytes of frame and payload so far */
     ferry__os passed;   /* the descriptor that came with it */
     char payload[FERRY__MAX_FRAME];
-    ferry__line *line, *peer_line; /* of the connection that is open; the sides set them */
+    ferry__line *line, *peer_line; /* of the connection that is open; the sides set them, and the memory that they lie in */
+    ferry__os memory;
     ferry__os blob;                /* a large blob that has arrived and waits for its turn */
     uint64_t blob_bytes;
     int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
@@ -99,7 +100,7 @@ FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, const ferry__slot
  * for, in any case. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int slept);
 /* Declares the connection over. Returns the code. */
-FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 /* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */
 FERRY__LOCAL void ferry__channel_hang_up(ferry__channel *channel);
 

@@ -99,6 +99,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     if (ferry__region_protect(env->region, env->spec.parts_begin, why) < 0) return why->code;
     env->channel.line = (ferry__line *)(void *)(base + header->env_offset);
     env->channel.peer_line = (ferry__line *)(void *)(base + header->agent_offset);
+    env->channel.memory = env->region->memory;
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     ferry__turns_close(&env->turns);
     if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
@@ -246,9 +247,9 @@ void ferry_env_close(ferry_env *env) {
     if (env->channel.state == FERRY__OPEN && ferry__channel_is_mine(&env->channel)) {
         ferry__channel_hang_up(&env->channel);
         /* A sleeping agent looks around when it is woken, and finds the goodbye. */
-        ferry__platform_wake(&env->out[0].slot->seq);
-        ferry__platform_wake(&env->out[1].slot->seq);
-        if (env->bell != NULL) ferry__platform_wake(&ferry__bell_page_of(env->bell)->count);
+        ferry__platform_wake(env->region->memory, &env->out[0].slot->seq);
+        ferry__platform_wake(env->region->memory, &env->out[1].slot->seq);
+        if (env->bell != NULL) ferry__platform_wake(env->bell->memory, &ferry__bell_page_of(env->bell)->count);
     }
     ferry__channel_close(&env->channel);
     ferry__env_free(env);
@@ -293,8 +294,8 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)kind;
     slot->number = env->number;
-    ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line);
-    if (env->bell != NULL) ferry__bell_ring(ferry__bell_page_of(env->bell));
+    ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line, &env->channel.memory);
+    if (env->bell != NULL) ferry__bell_ring(env->bell);
     env->which ^= kind != FERRY_CALL;
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }

@@ -24,4 +24,8 @@
 #include "turns.c"
 #include "wait.c"
 
+#ifdef _WIN32
+#include "platform_windows.c"
+#else
 #include "platform_linux.c"
+#endif

@@ -10,7 +10,17 @@
 
 #include "libferry.h"
 
+#ifdef _WIN32
+#define FERRY__LOCAL /* nothing leaves a DLL but what is exported */
+#else
 #define FERRY__LOCAL __attribute__((visibility("hidden")))
+#endif
+/* Checks arguments as printf's are. */
+#ifdef __MINGW_PRINTF_FORMAT
+#define FERRY__PRINTF(format_at, first_at) __attribute__((format(__MINGW_PRINTF_FORMAT, format_at, first_at)))
+#else
+#define FERRY__PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#endif
 /* What seldom happens: kept out of the way of what always does. */
 #define FERRY__COLD __attribute__((noinline, cold))
 
@@ -28,6 +38,8 @@ FERRY__LOCAL int64_t ferry__platform_now_ns(void);
 /* Lets another thread run, if one wants to. */
 FERRY__LOCAL void ferry__platform_yield(void);
 FERRY__LOCAL uint32_t ferry__platform_pid(void);
+/* An environment variable, in UTF-8: 1, or 0 if it is not set or empty. A text that does not fit is replaced by one that means nothing. */
+FERRY__LOCAL int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes);
 /* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
 FERRY__LOCAL uint32_t ferry__platform_processor(void);
 /* Puts this thread on that processor if it may run there, and leaves it free to be put elsewhere. Some microseconds. */
@@ -35,10 +47,14 @@ FERRY__LOCAL void ferry__platform_move(uint32_t processor);
 
 /* ---- Sleeping on a word of shared memory ---- */
 
+/* The word lies in memory that this process made, or that was passed to it and is settled. One thread of the maker's process and one of each
+ * other's may sleep in it, whatever the word: who made it is woken by all others, and they are woken by the maker. (Where the system can
+ * wait for words, only the word counts.) */
+
 /* Blocks while *word == value, at most timeout_ns. May return at any time for no reason; the caller looks again. */
-FERRY__LOCAL void ferry__platform_sleep(const uint32_t *word, uint32_t value, int64_t timeout_ns);
-/* Wakes whoever sleeps on the word, in any process that maps it. */
-FERRY__LOCAL void ferry__platform_wake(const uint32_t *word);
+FERRY__LOCAL void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns);
+/* Wakes whoever sleeps on the word in another process. */
+FERRY__LOCAL void ferry__platform_wake(ferry__os memory, const uint32_t *word);
 
 /* ---- Memory ---- */
 
@@ -46,13 +62,17 @@ FERRY__LOCAL void ferry__platform_wake(const uint32_t *word);
 FERRY__LOCAL uint64_t ferry__platform_memory_available(void);
 /* Makes shared memory of exactly so many bytes, zeroed, reserved in full, of a size that nobody can change. */
 FERRY__LOCAL int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why);
-/* Makes a read-only copy of data that nobody can change. Blocks for the copy. */
+/* Makes a copy of data to be passed, which nobody can change once it is mapped for reading. Blocks for the copy. */
 FERRY__LOCAL int ferry__platform_memory_freeze(const void *data, uint64_t bytes, ferry__os *out, ferry_why *why);
 /* After this nobody can map the memory for writing who has not yet. */
 FERRY__LOCAL void ferry__platform_memory_seal(ferry__os memory);
-/* Is this foreign descriptor memory of exactly so many bytes, its size fixed for good (and, if frozen, its content)? */
+/* Is this foreign descriptor memory of exactly so many bytes (where the system counts pages: so many pages), its size fixed for good, and
+ * frozen if it has to be? */
 FERRY__LOCAL int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why);
+/* Writable, what others write shows; else the memory is frozen. */
 FERRY__LOCAL int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why);
+/* Mapped for good: gives back what neither sleeping nor waking needs, which may be all (FERRY__NO_OS). */
+FERRY__LOCAL void ferry__platform_memory_settle(ferry__os *memory);
 /* Makes a mapping's first bytes read-only in this process, as far as they are whole pages of this system: pages may be larger than
  * FERRY__PAGE, of which bytes is a multiple, and what lies behind stays writable. */
 FERRY__LOCAL int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why);
@@ -64,6 +84,8 @@ FERRY__LOCAL void ferry__platform_canary_destroy(uint32_t *canary);
 
 /* ---- Places ---- */
 
+/* Does this text, of an address, begin as an absolute path does? */
+FERRY__LOCAL int ferry__platform_is_path(const char *text);
 /* Directory number i (0, 1, ...) in which names live, best first: 1, or 0 when there are no more. With make, creates it and checks that it
  * belongs to the user alone: then negative says why not, and the next may be tried unless the user named this one (code FERRY_EADDRESS). */
 FERRY__LOCAL int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why);
@@ -77,21 +99,22 @@ FERRY__LOCAL void ferry__platform_each_name(const char *directory, int (*is_name
 typedef struct ferry__listener {
     ferry__os os;
     char path[128];
-    uint64_t identity[2]; /* tells our path from a successor's */
+    uint64_t identity[2]; /* tells our path from a successor's, where it outlives its server */
 } ferry__listener;
 
 /* Takes a path. A dead predecessor's is removed; FERRY_EINUSE names the pid of a living one. May block up to a second for a lock. */
 FERRY__LOCAL int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *why);
 /* owner: gives the path up, unless it is no longer ours; else (a forked child) only closes. */
 FERRY__LOCAL void ferry__platform_unlisten(ferry__listener *listener, int owner);
-/* Lets other processes of this user find and read the memory (which must be sealed) beside the path; FERRY__NO_OS ends it. */
+/* Lets other processes of this user find and read the memory (which must be sealed) beside the path, where the system has a way for that;
+ * FERRY__NO_OS ends it. */
 FERRY__LOCAL void ferry__platform_show(const ferry__listener *listener, ferry__os memory);
 /* 1 and a stream, 0 nobody there, negative: see why. */
 FERRY__LOCAL int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why);
 FERRY__LOCAL int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why);
-/* Takes over an inherited descriptor, which must be a connected stream socket. */
+/* Takes over an inherited descriptor, which must be a connected stream socket. FERRY_EUNSUPPORTED where there are none. */
 FERRY__LOCAL int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why);
-/* The process at the other end: refuses other users. *pid is 0 where unknown. */
+/* The process at the other end: refuses other users. *pid is 0 where unknown. Comes before anything is passed. */
 FERRY__LOCAL int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why);
 /* A handle that polls ready when the process has ended; FERRY__NO_OS where there is none. stream, if given, names the process exactly. */
 FERRY__LOCAL ferry__os ferry__platform_watch(ferry__os stream, uint32_t pid);

@@ -55,6 +55,15 @@ void ferry__platform_yield(void) { sched_yield(); }
 
 uint32_t ferry__platform_pid(void) { return (uint32_t)getpid(); }
 
+int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
+    const char *text = getenv(name);
+    *out = 0;
+    if (text == NULL || *text == 0) return 0;
+    if (strlen(text) < out_bytes) strcpy(out, text);
+    else memset(out, '?', out_bytes - 1), out[out_bytes - 1] = 0;
+    return 1;
+}
+
 uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
 
 void ferry__platform_move(uint32_t processor) {
@@ -89,15 +98,19 @@ typedef struct ferry__futex_time {
 #endif
 
 /* Never FUTEX_PRIVATE_FLAG: the word is shared between processes. */
-void ferry__platform_sleep(const uint32_t *word, uint32_t value, int64_t timeout_ns) {
+void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {
     const int64_t seconds = timeout_ns / 1000000000;
     ferry__futex_time timeout;
+    (void)memory;
     timeout.seconds = seconds < INT32_MAX ? (int32_t)seconds : INT32_MAX; /* sixty years; it may return early */
     timeout.nanoseconds = (int32_t)(timeout_ns % 1000000000);
     syscall(FERRY__FUTEX, word, FUTEX_WAIT, value, &timeout, NULL, 0);
 }
 
-void ferry__platform_wake(const uint32_t *word) { syscall(FERRY__FUTEX, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
+void ferry__platform_wake(ferry__os memory, const uint32_t *word) {
+    (void)memory;
+    syscall(FERRY__FUTEX, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
 
 /* ---- Memory ---- */
 
@@ -222,6 +235,11 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, v
     return 0;
 }
 
+void ferry__platform_memory_settle(ferry__os *memory) {
+    ferry__platform_close(*memory);
+    *memory = FERRY__NO_OS;
+}
+
 int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why) {
     /* The kernel would round up. */
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), whole = bytes - bytes % page;
@@ -249,6 +267,8 @@ void ferry__platform_canary_destroy(uint32_t *canary) {
 }
 
 /* ---- Places ---- */
+
+int ferry__platform_is_path(const char *text) { return text[0] == '/'; }
 
 /* Candidates: the variable alone, if it is set; else the session's directory and /tmp. */
 int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why) {

@@ -7,13 +7,13 @@
 #include "layout.h"
 #include "platform.h"
 
-/* Makes the slot's content the message that seq stands for, and wakes the peer if it sleeps. The release carries all that was written to
+/* Makes the slot's content the message that seq stands for, and wakes the peer if it sleeps (only then is memory read). The release carries all that was written to
  * the slot; it pairs with the acquire in ferry__slot_state and ferry__wait. The fence and the load after it are one half of the Dekker
  * pair; ferry__wait has the other. */
-static inline void ferry__slot_publish(ferry__slot *slot, uint32_t seq, const ferry__line *peer) {
+static inline void ferry__slot_publish(ferry__slot *slot, uint32_t seq, const ferry__line *peer, const ferry__os *memory) {
     ferry__store_release(&slot->seq, seq);
     ferry__fence_dekker();
-    if (ferry__load_relaxed(&peer->parked) != 0) ferry__platform_wake(&slot->seq);
+    if (ferry__load_relaxed(&peer->parked) != 0) ferry__platform_wake(*memory, &slot->seq);
 }
 
 /* The first 16 bytes of a head, which say all there is to say of a message without a blob. */

@@ -8,13 +8,12 @@
 #include "atomics.h"
 #include "errors.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int ferry__policy_from_environment(ferry__policy *out, ferry_why *why) {
-    const char *text = getenv("FERRY_WAIT");
+    char text[32];
     *out = FERRY__ADAPTIVE;
-    if (text == NULL || *text == 0 || strcmp(text, "adaptive") == 0) return 0;
+    if (!ferry__platform_variable("FERRY_WAIT", text, sizeof text) || strcmp(text, "adaptive") == 0) return 0;
     if (strcmp(text, "spin") == 0) *out = FERRY__SPIN;
     else if (strcmp(text, "block") == 0) *out = FERRY__BLOCK;
     else return ferry__fail(why, FERRY_EINVAL, "FERRY_WAIT is '%s'; it may be spin, adaptive or block", text);
@@ -78,7 +77,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
             ferry__fence_dekker();
             if (ferry__load_relaxed(word) == previous && (slept || ferry__load_relaxed(&waiter->peer->left) == 0)) {
                 waiter->line->sleeps++;
-                ferry__platform_sleep(word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
+                ferry__platform_sleep(waiter->memory, word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
             }
             ferry__store_relaxed(&waiter->line->parked, 0);
             if (ferry__changed(word, previous)) return 1;

@@ -25,6 +25,7 @@ typedef struct ferry__manners {
 typedef struct ferry__waiter {
     ferry__policy policy;
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
+    ferry__os memory;        /* in which the word lies */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t *crowded;       /* counts the waits on a processor that is shared */
     ferry__manners *manners;

@@ -70,7 +70,7 @@ extern "C" {
 #else
 #define FERRY_API __declspec(dllimport)
 #endif
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && !defined(_WIN32)
 #define FERRY_API __attribute__((visibility("default")))
 #else
 #define FERRY_API

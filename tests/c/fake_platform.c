@@ -43,7 +43,7 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, v
     return real_memory_map(memory, bytes, writable, out, why);
 }
 
-void ferry__platform_sleep(const uint32_t *word, uint32_t value, int64_t timeout_ns) {
+void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {
     fake.sleeps++;
-    if (!fake.sleep_returns_at_once) real_sleep(word, value, timeout_ns);
+    if (!fake.sleep_returns_at_once) real_sleep(memory, word, value, timeout_ns);
 }
