@@ -352,9 +352,24 @@ int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, fe
 
 #define FERRY__SHARE_ALL (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
 
-/* A name's server lets nobody else write to its file: is one there? What a server that is gone has left is removed. */
+/* What the file of a name says: "ferry PID". The pid; 0: it is not there or says nothing as yet; -1: it is somebody's own. */
+static int64_t ferry__server_of(const WCHAR *path) {
+    static const char mark[] = "ferry ";
+    char text[32] = "";
+    DWORD got = 0;
+    HANDLE file = CreateFileW(path, GENERIC_READ, FERRY__SHARE_ALL, NULL, OPEN_EXISTING, 0, NULL);
+    if (file == INVALID_HANDLE_VALUE) return GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES ? -1 : 0;
+    if (!ReadFile(file, text, sizeof text - 1, &got, NULL)) got = 0;
+    CloseHandle(file);
+    if (got == 0) return 0;
+    return strncmp(text, mark, strlen(mark)) == 0 ? (int64_t)strtoul(text + strlen(mark), NULL, 10) : -1;
+}
+
+/* A name's server lets nobody else write to its file: is one there? */
 static int ferry__is_served(const WCHAR *path) {
-    HANDLE file = CreateFileW(path, GENERIC_WRITE | DELETE, FERRY__SHARE_ALL, NULL, OPEN_EXISTING, FILE_FLAG_DELETE_ON_CLOSE, NULL);
+    HANDLE file;
+    if (ferry__server_of(path) <= 0) return 0;
+    file = CreateFileW(path, GENERIC_WRITE, FERRY__SHARE_ALL, NULL, OPEN_EXISTING, 0, NULL);
     if (file == INVALID_HANDLE_VALUE) return GetLastError() == ERROR_SHARING_VIOLATION;
     CloseHandle(file);
     return 0;
@@ -718,27 +733,17 @@ static void ferry__doorway_free(ferry__doorway *doorway) {
     free(doorway);
 }
 
-/* The pid that a name's server has written into its file; 0 if it cannot be read. */
-static uint32_t ferry__server_of(const WCHAR *path) {
-    char text[16];
-    DWORD got = 0;
-    HANDLE file = CreateFileW(path, GENERIC_READ, FERRY__SHARE_ALL, NULL, OPEN_EXISTING, 0, NULL);
-    if (file == INVALID_HANDLE_VALUE) return 0;
-    if (!ReadFile(file, text, sizeof text - 1, &got, NULL)) got = 0;
-    CloseHandle(file);
-    text[got] = 0;
-    return (uint32_t)strtoul(text, NULL, 10);
-}
-
 /* Opens a name's file, for as long as this process lives. Who merely looks whether somebody serves holds it for a moment, and so does a
- * scanner: so there is more than one attempt. */
+ * scanner: so there is more than one attempt. A file that is somebody's own is left alone (ERROR_FILE_EXISTS). */
 static HANDLE ferry__take_name(const WCHAR *path) {
     HANDLE file = INVALID_HANDLE_VALUE;
-    char text[16];
+    char text[32];
     DWORD done, error = 0;
     int tries;
     for (tries = 0; tries < 10; tries++) {
         if (tries > 0) Sleep(5);
+        error = ERROR_FILE_EXISTS;
+        if (ferry__server_of(path) < 0 || (ferry__server_of(path) == 0 && GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES)) continue;
         file = CreateFileW(path, GENERIC_WRITE | DELETE, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL, CREATE_ALWAYS,
                            FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
         if (file != INVALID_HANDLE_VALUE) break;
@@ -746,7 +751,7 @@ static HANDLE ferry__take_name(const WCHAR *path) {
         if (error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED) break;
     }
     if (file == INVALID_HANDLE_VALUE) return SetLastError(error), file;
-    snprintf(text, sizeof text, "%lu\n", (unsigned long)GetCurrentProcessId());
+    snprintf(text, sizeof text, "ferry %lu\n", (unsigned long)GetCurrentProcessId());
     WriteFile(file, text, (DWORD)strlen(text), &done, NULL);
     return file;
 }
@@ -763,7 +768,9 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
     if (doorway->name == INVALID_HANDLE_VALUE) {
         if (GetLastError() == ERROR_SHARING_VIOLATION)
             ferry__fail(why, FERRY_EINUSE, "'%s' is already served by the process %u; choose another name, or end that one", path,
-                        ferry__server_of(wide));
+                        (unsigned)ferry__server_of(wide));
+        else if (GetLastError() == ERROR_FILE_EXISTS)
+            ferry__fail(why, FERRY_EADDRESS, "'%s' exists and is no name of Ferry's; choose another address", path);
         else ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be taken: %s", path, ferry__says(GetLastError()).text);
     } else {
         doorway->connecting.hEvent = doorway->event = CreateEventW(NULL, TRUE, FALSE, NULL);

@@ -6,18 +6,22 @@
 #define _GNU_SOURCE
 #endif
 
-#include <errno.h>
 #include <libferry.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#ifndef _WIN32
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
+#endif
 
 #define SECOND INT64_C(1000000000)
 
@@ -37,10 +41,23 @@
         }                                                                                                                                  \
     } while (0)
 
+#ifdef _WIN32
+#include "check_windows.h"
+#else
+
 static inline int64_t now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
+}
+
+/* Open descriptors, and one more for looking. */
+static inline int count_descriptors(void) {
+    DIR *entries = opendir("/proc/self/fd");
+    int count = 0;
+    while (readdir(entries) != NULL) count++;
+    closedir(entries);
+    return count;
 }
 
 /* Every test runs in a directory of its own, whose path takes up to 64 bytes, under a watchdog. */
@@ -74,11 +91,16 @@ static inline pid_t start_child(int (*body)(void *), void *argument) {
     return pid;
 }
 
+/* As if killed. */
+static inline void die(void) { kill(getpid(), SIGKILL); }
+
 static inline int end_child(pid_t pid) {
     int status;
     CHECK(waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+#endif
 
 /* A small environment: observation = {episode seed, steps so far, last action}, action a Discrete(5) from 10. */
 enum { OBSERVATION, ACTION, SCORE, NUM_FIELDS };
