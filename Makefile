@@ -32,6 +32,8 @@ PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
 help:
 	@echo 'make demo    a policy learns to balance a pole that lives in another process'
 	@echo 'make test    all tests: C as C99 and C++17, C tests, Python tests'
+	@echo 'make test-engines   Godot, LÖVE, C++, Rust, C#: whatever of them is here'
+	@echo 'make test-systems   Windows, other processors: what emulators here can run'
 	@echo 'make test-clients   Stable-Baselines3, TorchRL, Atari, ViZDoom and others, with Ferry between them'
 	@echo 'make test-gymnasium Gymnasium'\''s own tests of vector environments, of Ferry'\''s'
 	@echo 'make lint    what the linters, formatters and type checkers say'
@@ -55,6 +57,15 @@ test: prerequisites
 test-c:
 	@$(PARALLEL) library examples benches c-tests c-checks
 	@tools/run_c_tests.sh $(C_TESTS)
+
+# What is not here is skipped, with the reason; FERRY_REQUIRE='love wine' (or 'all') makes its absence a failure.
+.PHONY: test-engines test-systems
+test-engines: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples
+	@$(PY) -m pytest tests/engines
+test-systems: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test library examples
+	@$(PY) -m pytest tests/systems
 
 # In a .venv of their own, because they weigh gigabytes. TORCH is what pip is told first: TORCH='torch --index-url URL' or
 # TORCH=torch==VERSION chooses another build than the newest, such as one without CUDA. CLIENT_TESTS is for pytest: '-k ppo'.
