@@ -40,6 +40,7 @@ help:
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
+	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
 	@echo 'make wheel   sdist and wheel, in dist'
 	@echo 'make clean   remove build, caches and .venv'
@@ -227,6 +228,16 @@ $(BUILD)/examples/cpp/%: examples/cpp/%.cpp include/libferry.hpp $(BUILD)/libfer
 $(BUILD)/tests/cpp/%: tests/cpp/%.cpp include/libferry.hpp tests/c/check.h $(BUILD)/libferry.a
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -D_GNU_SOURCE -o $@ $< $(BUILD)/libferry.a $(LDFLAGS)
+
+# ---- For native programs: the library as two files -------------------------------------------------------------------------------
+
+AMALGAMATION := $(BUILD)/amalgamation
+
+.PHONY: amalgamation
+amalgamation: $(AMALGAMATION)/libferry.c
+
+$(AMALGAMATION)/libferry.c: tools/amalgamate.py LICENSE $(CSRC) $(HEADERS)
+	@$(PYTHON) tools/amalgamate.py $(@D)
 
 # ---- Python ----------------------------------------------------------------------------------------------------------------------
 

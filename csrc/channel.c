@@ -373,15 +373,14 @@ static int ferry__hear_peer(ferry__channel *channel) {
                                        channel->peer_pid, channel->address.text);
         case FERRY__REFUSE: (void)ferry__read_refusal(channel, &why); return ferry__channel_lose(channel, why.code, "%s", why.text);
         case FERRY__BLOB:
-            if (channel->frame.bytes >= sizeof blob && channel->blob == FERRY__NO_OS && channel->passed != FERRY__NO_OS) {
-                memcpy(&blob, channel->payload, sizeof blob);
-                channel->blob = ferry__take_passed(channel), channel->blob_bytes = blob.bytes;
-                continue;
-            } /* fall through */
-        default:
-            return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) sent a frame of type %d that has no place here",
-                                       ferry__peer_name(channel), channel->peer_pid, channel->frame.type);
+            if (channel->frame.bytes < sizeof blob || channel->blob != FERRY__NO_OS || channel->passed == FERRY__NO_OS) break;
+            memcpy(&blob, channel->payload, sizeof blob);
+            channel->blob = ferry__take_passed(channel), channel->blob_bytes = blob.bytes;
+            continue;
+        default: break;
         }
+        return ferry__channel_lose(channel, FERRY_EPROTOCOL, "the %s (pid %u) sent a frame of type %d that has no place here",
+                                   ferry__peer_name(channel), channel->peer_pid, channel->frame.type);
     }
     if (got == 0) return 0;
     if (why.code != FERRY_ECLOSED) return ferry__channel_lose(channel, why.code, "%s", why.text);

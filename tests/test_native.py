@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
+import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 import ferry
 import legs
+from test_library import declared
 
 ROOT = legs.ROOT
 INCLUDE = ROOT / "include"
@@ -142,3 +146,89 @@ def test_the_cpp_header_defines_no_macro_and_minds_none(tmp_path: Path) -> None:
     hostile = "".join(f"#define {name} =not C++=\n" for name in taken.split())
     (tmp_path / "hostile.cpp").write_text(f'{before}{hostile}#include "libferry.hpp"\n')
     run(compiler, "-std=c++17", *WARNINGS, f"-I{INCLUDE}", "-c", "hostile.cpp", cwd=tmp_path)
+
+
+# ---- The library as two files ----------------------------------------------------------------------------------------
+
+C_COMPILERS = ["gcc", "clang"]
+if (ROOT / "csrc" / "platform_windows.c").exists():
+    C_COMPILERS.append("x86_64-w64-mingw32-gcc")
+
+
+@pytest.fixture(scope="module")
+def two_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with libferry.h and libferry.c."""
+    folder = tmp_path_factory.mktemp("amalgamation")
+    run(sys.executable, ROOT / "tools" / "amalgamate.py", folder, cwd=folder)
+    return folder
+
+
+def test_the_library_is_two_files_and_small(two_files: Path) -> None:
+    assert {path.name for path in two_files.iterdir()} == {"libferry.h", "libferry.c"}
+    assert (two_files / "libferry.h").read_bytes() == (INCLUDE / "libferry.h").read_bytes()
+    assert (two_files / "libferry.c").stat().st_size < 250 * 1024
+
+
+def test_the_one_file_is_the_same_code(two_files: Path) -> None:
+    """What is left of it and of its parts after the preprocessor is the same."""
+    (compiler,) = legs.need("cc")
+    one, parts = (
+        run(compiler, "-E", "-P", f"-I{INCLUDE}", path, cwd=two_files).split()
+        for path in (two_files / "libferry.c", ROOT / "csrc" / "libferry.c")
+    )
+    assert one == parts
+    assert len(one) > 10_000
+
+
+@pytest.mark.parametrize("compiler", C_COMPILERS)
+def test_the_one_file_compiles_soon_and_without_a_warning(compiler: str, two_files: Path, tmp_path: Path) -> None:
+    (path,) = legs.need(compiler)
+    for language, standard in (("c", "c99"), ("c", "c11"), ("c++", "c++17")):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run(
+            path,
+            "-x",
+            language,
+            f"-std={standard}",
+            *WARNINGS,
+            "-c",
+            two_files / "libferry.c",
+            "-o",
+            "x.o",
+            cwd=tmp_path,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+
+
+def test_a_library_made_of_the_one_file_shows_what_the_header_declares(two_files: Path, tmp_path: Path) -> None:
+    """Without -fvisibility: who vendors it need not know of that."""
+    compiler, nm = legs.need("cc", "nm")
+    run(compiler, "-O2", "-fPIC", "-shared", two_files / "libferry.c", "-o", "libvendored.so", cwd=tmp_path)
+    table = run(nm, "-D", "--defined-only", "libvendored.so", cwd=tmp_path)
+    assert {line.split()[-1] for line in table.splitlines()} == declared()
+
+
+def test_a_program_with_the_two_files_in_it_plays(two_files: Path, tmp_path: Path) -> None:
+    (compiler,) = legs.need("cc")
+    for path in (*two_files.iterdir(), ROOT / "examples" / "c" / "pole.c"):
+        shutil.copy(path, tmp_path)
+    run(compiler, "-O2", "-I.", "pole.c", "libferry.c", "-lm", "-o", "pole", cwd=tmp_path)
+    with ferry.launch([tmp_path / "pole"]) as env:
+        env.reset(seed=1)
+        assert env.step(1)[1] == 1.0
+
+
+def test_a_header_that_only_some_systems_would_include_is_refused(tmp_path: Path) -> None:
+    """It would be inlined where only they see it."""
+    sources = tmp_path / "csrc"
+    sources.mkdir()
+    (sources / "libferry.c").write_text('#ifdef _WIN32\n#include "part.h"\n#endif\n#include "part.h"\n')
+    (sources / "part.h").write_text("#ifndef PART_H\n#define PART_H\n#endif\n")
+    for name in ("include/libferry.h", "LICENSE", "tools/amalgamate.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, str(tmp_path / "tools" / "amalgamate.py"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode != 0
+    assert "libferry.c is the first to include part.h, and does so under a condition" in done.stderr

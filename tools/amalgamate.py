@@ -1,0 +1,72 @@
+"""Writes the library as two files, for who compiles it into a program of their own: amalgamate.py FOLDER.
+
+It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, without
+comments: to the preprocessor both are the same text.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = ROOT / "include" / "libferry.h"
+SOURCES = ROOT / "csrc"
+
+# Texts and characters are matched so that what looks like a comment in them is none.
+_TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_INCLUDE = re.compile(r'\s*#\s*include "([^"]+)"')
+_CONDITION = re.compile(r"\s*#\s*(if|endif)")
+
+
+def without_comments(text: str) -> str:
+    """The text with a space for each comment, and without the lines that this leaves empty."""
+    bare = _TOKEN.sub(lambda found: " " if found[0].startswith("/") else found[0], text)
+    lines = [line.rstrip() for line in bare.splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).strip()) + "\n"
+
+
+class Amalgamation:
+    """A C file with its own includes inlined, each where it is first met.
+
+    Attributes:
+        parts: The text so far.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.parts: list[str] = []
+        self._met: set[str] = set()
+        self._inline(name, under_condition=False)
+
+    def _inline(self, name: str, *, under_condition: bool) -> None:
+        self._met.add(name)
+        self.parts.append(f"/* ---- {name} ---- */\n")
+        depth = -1 if name.endswith(".h") else 0  # a header's guard is no condition
+        for line in without_comments((SOURCES / name).read_text(encoding="utf-8")).splitlines(keepends=True):
+            found = _INCLUDE.match(line)
+            if found is None or found[1] == HEADER.name:
+                condition = _CONDITION.match(line)
+                depth += 0 if condition is None else 1 if condition[1] == "if" else -1
+                self.parts.append(line)
+            elif found[1] not in self._met:
+                conditional = under_condition or depth > 0
+                if conditional and found[1].endswith(".h"):
+                    raise SystemExit(f"{name} is the first to include {found[1]}, and does so under a condition")
+                self._inline(found[1], under_condition=conditional)
+
+
+def main() -> None:
+    """Writes libferry.h and libferry.c."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
+    shutil.copy(HEADER, folder)
+    text = "".join(Amalgamation("libferry.c").parts)
+    banner = f"/* libferry in one file, made from csrc, where it is explained; libferry.h is its manual.\n\n{licence}\n*/\n\n"
+    (folder / "libferry.c").write_text(banner + text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
