@@ -310,7 +310,7 @@ void field_table_free(field_table *table) {
 /* ---- Values --------------------------------------------------------------------------------------------------------- */
 
 static int write_leaf(const ferry_field *f, void *data, const variant *value, trouble *why) {
-    char text[64];
+    char text[256];
     const dtype *d = dtype_of(f->dtype != FERRY_DEFAULT ? f->dtype : f->kind == FERRY_MULTI_BINARY ? FERRY_I8 : FERRY_I64);
     GDExtensionVariantType type = variant_type(value);
     if (f->kind == FERRY_DISCRETE) {
