@@ -364,6 +364,21 @@ def test_rows_are_stepped_as_one_batch(luajit: str) -> None:
         np.testing.assert_array_equal(observations["count"], [3, 2, 4, 0])
 
 
+def test_a_reset_lasts_frames_and_agents_leave_in_the_middle_of_it(
+    luajit: str, serve: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = serve([luajit, str(PROGRAMS / "frames.lua")], "frames")
+    with ferry.ClientEnv("frames", timeout=START_LIMIT_S) as env:
+        assert env.reset()[0] == {"frames": 20, "unheard": 0}
+        assert env.step(1)[0] == {"frames": 21, "unheard": 0}
+    for _ in range(3):
+        with ferry.ClientEnv("frames", timeout=0.04) as hasty, pytest.raises(ferry.FerryTimeoutError):
+            hasty.reset()
+    with ferry.ClientEnv("frames", timeout=START_LIMIT_S) as env:
+        assert env.reset()[0] == {"frames": 20, "unheard": 3}
+    assert process.poll() is None
+
+
 def growth(env: gymnasium.Env[Any, Any], kib: Callable[[], float], action: Any, steps: int = 20_000) -> float:
     """Bytes that Lua allocates in a step, once its compiler has seen the steps before."""
     env.reset(seed=1)
@@ -382,3 +397,127 @@ def test_a_step_makes_no_garbage_in_lua(luajit: str) -> None:
             return float(env.step(action)[4]["kib"])
 
         assert growth(env, kib, action) < 1
+
+
+# ---- The game --------------------------------------------------------------------------------------------------------
+
+Episode = tuple[list[bytes], list[tuple[float, bool, bool]]]
+
+
+def chase(observation: Any) -> int:
+    """A policy that keeps the ball in the air."""
+    away = observation[0] - observation[4]
+    return int(away > 0.3) - int(away < -0.3)
+
+
+def played(env: gymnasium.Env[Any, Any], seed: int, steps: int = 600) -> Episode:
+    """What an episode shows from a seed: chased for a while, then let go."""
+    observation, _ = env.reset(seed=seed)
+    seen, outcomes = [observation.tobytes()], []
+    for step in range(steps):
+        action = chase(observation) if step < steps // 2 else 0
+        observation, reward, terminated, truncated, _ = env.step(action)
+        seen.append(observation.tobytes())
+        outcomes.append((float(reward), terminated, truncated))
+        if terminated or truncated:
+            break
+    return seen, outcomes
+
+
+@pytest.fixture
+def bounce(game: list[str]) -> Iterator[ferry.LaunchedEnv]:
+    with ferry.launch(game, on_crash="restart", start_timeout=START_LIMIT_S) as env:
+        yield env
+
+
+def test_the_game_says_what_it_is(bounce: ferry.LaunchedEnv) -> None:
+    low, high = np.array([-1, -1, -50, -50, 0], np.float32), np.array([11, 11, 50, 50, 10], np.float32)
+    assert bounce.observation_space == spaces.Box(low, high)
+    assert bounce.action_space == spaces.Discrete(3, start=-1)
+    assert bounce.metadata["render_fps"] == 60
+
+
+def test_the_game_passes_gymnasiums_checks(bounce: ferry.LaunchedEnv) -> None:
+    check_env(bounce, skip_render_check=True)
+
+
+def test_the_game_passes_ferrys_checks(game: list[str]) -> None:
+    ferry.testing.assert_conforms(game)
+
+
+def test_the_same_seed_gives_the_same_episode(game: list[str], bounce: ferry.LaunchedEnv) -> None:
+    """Physics and all: in one process, after other episodes, and in another process."""
+    first = played(bounce, seed=11)
+    assert played(bounce, seed=12) != first
+    assert played(bounce, seed=11) == first
+    with ferry.launch(game, start_timeout=START_LIMIT_S) as other:
+        assert played(other, seed=11) == first
+
+
+def test_the_game_pays_for_hits_and_ends(bounce: ferry.LaunchedEnv) -> None:
+    observation, info = bounce.reset(seed=5)
+    hits, ended = 0.0, False
+    assert info["hits"] == 0
+    for _ in range(3000):
+        assert not ended
+        observation, reward, terminated, ended, info = bounce.step(chase(observation))
+        assert not terminated
+        hits += float(reward)
+        assert info["hits"] == hits
+    assert ended  # truncated by the library
+    assert hits >= 10
+    seen, outcomes = played(bounce, seed=5, steps=2)
+    assert len(seen) == 3
+    while not outcomes[-1][1]:  # nobody moves the paddle: in the end the ball is lost
+        outcomes.append(bounce.step(0)[1:4])
+    assert len(outcomes) < 3000
+
+
+def test_a_killed_game_is_started_again(bounce: ferry.LaunchedEnv) -> None:
+    before = played(bounce, seed=7, steps=100)
+    bounce.process.kill()
+    truncated = False
+    while not truncated:
+        *_, truncated, info = bounce.step(0)
+    assert "SIGKILL" in str(info["ferry"])
+    assert played(bounce, seed=7, steps=100) == before
+
+
+def test_agents_come_and_go(game: list[str], serve: Callable[..., subprocess.Popen[str]]) -> None:
+    """Also from the middle of an episode. In the end the game says goodbye when it is asked to go."""
+    process = serve(game, "bounce")
+    expected = None
+    for _ in range(5):
+        with ferry.ClientEnv("bounce", timeout=START_LIMIT_S) as env:
+            episode = played(env, seed=9, steps=50)
+            expected = expected or episode
+            assert episode == expected
+    env = ferry.ClientEnv("bounce", timeout=START_LIMIT_S)
+    env.reset(seed=9)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0, process.communicate(timeout=PATIENCE)[1]
+    with pytest.raises(ferry.PeerGoneError, match="said goodbye"):
+        env.step(0)
+    env.close()
+
+
+def test_a_step_of_the_game_makes_little_garbage(game: list[str], tmp_path: Path) -> None:
+    """LÖVE's own functions are not compiled, so that a pointer or two beside them is made anew; hence a bar above zero."""
+    (tmp_path / "conf.lua").write_text((GAME / "conf.lua").read_text())
+    (tmp_path / "main.lua").write_text(
+        f"""
+        collectgarbage("stop")
+        package.path = "{LOVE}/?.lua;{GAME}/?.lua;" .. package.path
+        local ferry = require "ferry"
+        local open = ferry.open
+        function ferry.open(what)
+            what.attributes = setmetatable({{}}, {{__index = function() return collectgarbage("count") end}})
+            return open(what)
+        end
+        assert(loadfile("{GAME}/main.lua"))()
+        """
+    )
+    with ferry.launch([game[0], str(tmp_path)], start_timeout=START_LIMIT_S) as env:
+        g=growth(env, lambda: float(env.get_attr("kib")), 0)
+        print("GROWTH", g)
+        assert  g< 1

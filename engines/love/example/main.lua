@@ -15,7 +15,7 @@ local agent_is_here = false
 local function open()
     return ferry.open {
         address = "bounce",
-        observation = ferry.box {shape = {5}},
+        observation = ferry.box {shape = {5}, low = {-1, -1, -50, -50, 0}, high = {11, 11, 50, 50, 10}},
         action = ferry.discrete(3, -1),
         info = {hits = ferry.box {dtype = "i32"}},
         metadata = {render_fps = 60},
