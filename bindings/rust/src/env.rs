@@ -218,6 +218,51 @@ impl Drop for Env {
 }
 
 /// What the agent wants, and room for the answer. Dropped, it is not answered: [`Env::turn`] has it again.
+///
+/// It does not outlive its environment:
+///
+/// ```compile_fail,E0505
+/// fn keep(mut env: ferry::Env) {
+///     let turn = env.turn();
+///     drop(env);
+///     turn.map(|turn| turn.reply());
+/// }
+/// ```
+///
+/// nor the next wait:
+///
+/// ```compile_fail,E0499
+/// fn keep(env: &mut ferry::Env) {
+///     let turn = env.turn();
+///     let _ = env.wait(None);
+///     turn.map(|turn| turn.reply());
+/// }
+/// ```
+///
+/// It is answered once, after which its memory is not to be seen:
+///
+/// ```compile_fail,E0382
+/// fn answer(turn: ferry::Turn) {
+///     let _ = turn.reply();
+///     let _ = turn.reply();
+/// }
+/// ```
+///
+/// ```compile_fail,E0505
+/// fn peek(mut turn: ferry::Turn, push: ferry::Action<i64>) -> i64 {
+///     let pushed = turn.row(0).action(push);
+///     let _ = turn.reply();
+///     pushed[0]
+/// }
+/// ```
+///
+/// Actions are the agent's to write:
+///
+/// ```compile_fail,E0308
+/// fn forge(mut turn: ferry::Turn, push: ferry::Action<i64>) {
+///     turn.row(0).observation(push)[0] = 1;
+/// }
+/// ```
 #[must_use = "the agent waits for an answer"]
 pub struct Turn<'env> {
     env: &'env mut Env,

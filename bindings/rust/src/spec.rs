@@ -126,10 +126,16 @@ fn bytes_of<T: Element>(values: &[T]) -> Vec<u64> {
 ///
 /// Made by [`Space::any`], [`Space::within`] and [`Space::within_each`] (Box), [`Space::discrete`], [`Space::multi_discrete`],
 /// [`Space::multi_binary`], [`Space::up_to`] (Sequence) and [`Space::text`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Space<T: ?Sized + 'static> {
     field: Field,
     of: PhantomData<fn() -> &'static T>,
+}
+
+impl<T: ?Sized> Clone for Space<T> {
+    fn clone(&self) -> Self {
+        Self { field: self.field.clone(), of: PhantomData }
+    }
 }
 
 impl<T: ?Sized> Space<T> {
