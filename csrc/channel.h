@@ -47,7 +47,7 @@ typedef struct ferry__channel {
     uint64_t max_bytes;
     uint32_t autoreset; /* agent: what it wants */
     ferry__os bell;     /* agent: the page that it sends, or none; not owned */
-    uint32_t *canary; /* reads 0 after a fork */
+    uint32_t *canary; /* tells of a fork */
     ferry__door *door; /* who listens; else NULL */
     ferry__state state;
     int lost;    /* why the connection is over, as an error; 0 while it is not */
@@ -78,7 +78,7 @@ FERRY__LOCAL int ferry__channel_open(ferry__channel *channel, ferry__side side, 
 /* Says goodbye, unless this is a forked child; closes everything. */
 FERRY__LOCAL void ferry__channel_close(ferry__channel *channel);
 /* Is this the process that opened it? */
-static inline int ferry__channel_is_mine(const ferry__channel *channel) { return *channel->canary == 1; }
+static inline int ferry__channel_is_mine(const ferry__channel *channel) { return ferry__platform_canary_is_mine(channel->canary); }
 
 /* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
 FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);

@@ -24,8 +24,10 @@
 #include "turns.c"
 #include "wait.c"
 
-#ifdef _WIN32
+#if defined(_WIN32)
 #include "platform_windows.c"
+#elif defined(__APPLE__)
+#include "platform_macos.c"
 #else
 #include "platform_linux.c"
 #endif

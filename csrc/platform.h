@@ -78,8 +78,14 @@ FERRY__LOCAL void ferry__platform_memory_settle(ferry__os *memory);
 FERRY__LOCAL int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why);
 FERRY__LOCAL void ferry__platform_memory_unmap(void *start, uint64_t bytes);
 
-/* A private word that is 1 in this process and reads 0 in a child after fork. */
+/* A private word that tells this process from a child after fork: it is 1 here and reads 0 there. Where the system cannot do that, a call
+ * tells. */
 FERRY__LOCAL int ferry__platform_canary_create(uint32_t **out, ferry_why *why);
+#ifdef __APPLE__
+FERRY__LOCAL int ferry__platform_canary_is_mine(const uint32_t *canary);
+#else
+static inline int ferry__platform_canary_is_mine(const uint32_t *canary) { return *canary == 1; }
+#endif
 FERRY__LOCAL void ferry__platform_canary_destroy(uint32_t *canary);
 
 /* ---- Places ---- */
