@@ -18,8 +18,8 @@ if [[ -x $folder/godot ]] && "$folder/godot" --version >/dev/null 2>&1; then
     exit
 fi
 command -v apt-get >/dev/null || fail "there is no apt-get here"
-archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -E '^(URIs:|deb )' | grep -oE '[a-z]+://[^ ]+/debian/?' | head -n 1) ||
-    fail "apt uses no archive of Debian's here"
+archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -nE 's,^(URIs:|deb ).*\b([a-z]+://[^ ]+/debian/?)( .*)?$,\2,p' | sed -n 1p) || true
+[[ -n $archive ]] || fail "apt uses no archive of Debian's here"
 mkdir -p "$folder"
 [[ -z $(ls -A "$folder") ]] || fail "$folder holds something, but no Godot that runs; remove it, or name another folder"
 trap '[[ $? -eq 0 ]] || rm -rf "${folder:?}"' EXIT
