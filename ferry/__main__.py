@@ -152,6 +152,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _commands() -> Any:
+    if os.name != "posix":
+        raise SystemExit(
+            "ferry: this command looks at sockets and processes as Linux has them; on Windows there is `ferry serve`"
+        )
     from ferry import commands  # nothing else here needs it
 
     return commands

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ferry import _core
 from ferry.asyncworker import layout_of
 from ferry.crew import Crew
-from ferry.engine import processors
+from ferry.engine import INHERITS, processors
 from ferry.errors import FerryTimeoutError, PeerGoneError
 from ferry.vector import MODES, check_number_of_seeds, checked_mask
 
@@ -44,6 +44,8 @@ class AsyncVectorEnv(_Base):
     - Fewer workers than environments may be had, each with some of them.
     - Every space works with `shared_memory=True`, but classes of one's own, which Gymnasium refuses.
     - A worker that was killed is noticed, whoever waits: PeerGoneError. `close` ends who does not answer any more.
+
+    On Windows it is Gymnasium's, with a worker for each row.
 
     Example::
 
@@ -108,7 +110,8 @@ class AsyncVectorEnv(_Base):
         sizes = _sizes(self.num_envs, workers)
         self._take_spaces()
         layout = layout_of(self.single_observation_space, self.single_action_space)
-        if layout is None:  # arrays of a dtype or of more dimensions than fields have
+        # Arrays of a dtype or of more dimensions than fields have; or Windows, where workers inherit no channels.
+        if layout is None or not INHERITS:
             super().__init__(env_fns, **arguments)
             return
         self.parent_pipes = []

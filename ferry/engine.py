@@ -20,7 +20,10 @@ from pathlib import Path
 
 from ferry import paths
 
-__all__ = ["Engine", "end_all", "processors"]
+__all__ = ["INHERITS", "Engine", "end_all", "processors"]
+
+# Whether a process can be handed one end of a channel. Windows has no sockets that carry handles.
+INHERITS = os.name == "posix"
 
 # Seconds that a process may take to go after the goodbye, and again after SIGTERM.
 GRACE = 2.0
@@ -242,7 +245,7 @@ def _memory_of(content: bytes) -> int:
 
 def processors() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_sure_it_exists(program: str, cwd: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 
 from ferry import worker
 from ferry.adapter import Adapter
-from ferry.engine import Engine, end_all, processors
+from ferry.engine import INHERITS, Engine, end_all, processors
 from ferry.errors import FerryTimeoutError, LayoutMismatchError, PeerGoneError, ProtocolError, ResetNeeded
 from ferry.vector import VectorAdapter
 
@@ -117,6 +117,7 @@ def launch(
 
     Raises:
         FileNotFoundError: There is no such program.
+        NotImplementedError: On Windows nothing can be started; an address is attached to there as everywhere.
         TypeError: A function cannot be pickled, or not be called with these arguments.
         ProtocolError: The process speaks another version of Ferry.
         PeerGoneError: The process ended before it connected; its exit code and its last lines are in the text.
@@ -141,6 +142,11 @@ def launch(
         return AttachedEnv(address, **common)
     if address is not None:
         raise TypeError("launch takes a command or an address, not both; what it starts needs no address")
+    if not INHERITS:
+        raise NotImplementedError(
+            "launch starts no processes on Windows yet: start the environment yourself, with FERRY_ADDRESS=serve:NAME, "
+            "and attach to it by ferry.launch(address='NAME') or ferry.ClientEnv('NAME')"
+        )
     if isinstance(command, gymnasium.Env):
         raise TypeError(
             f"launch makes the environment in another process, and {command} is made already; pass a function that "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +26,7 @@ FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'
 # Children of a C test are the program once more, at the same address (check_windows.h).
 TEST_FLAGS = ["-D_GNU_SOURCE", f"-I{ROOT / 'csrc'}", "-Wl,--disable-dynamicbase", "-static"]
 BOOT_S, RUN_S = 120.0, 100.0
+PATIENT = pytest.mark.timeout(600)  # the first of them compiles the module
 
 
 def make(*command: str | os.PathLike[str]) -> None:
@@ -45,7 +50,21 @@ class Wine:
             key: value for key, value in os.environ.items() if key != "DISPLAY" and not key.startswith("FERRY_")
         }
         self._env |= {"WINEPREFIX": str(folder / "prefix"), "WINEDEBUG": "-all"}
-        self.run("wineboot", "-i", seconds=BOOT_S)
+        self._env["FERRY_RUNTIME_DIR"] = "C:\\ferry"
+        self.boot()
+
+    def boot(self) -> None:
+        """Makes it, and says that it is Windows 10; its services start here, with nobody's pipes."""
+        for command in (["wineboot", "-i"], ["winecfg", "-v", "win10"]):
+            subprocess.run(
+                [self._command, *command],
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=True,
+                timeout=BOOT_S,
+            )
 
     def close(self) -> None:
         """Ends everything that runs in it."""
@@ -55,13 +74,17 @@ class Wine:
     def start(self, *command: str | os.PathLike[str], **variables: str) -> tuple[subprocess.Popen[bytes], Path]:
         """Starts a program, which dies with this process; and the file that receives what it prints.
 
-        A file, because services that outlive the program would hold a pipe open.
+        A file, because services that outlive the program would hold a pipe open; through `cat`, and with a pipe for its
+        input, because Windows' Python under Wine takes no files.
         """
         self._count += 1
         printed = self._folder / f"printed-{self._count}"
+        launcher = str(paths.launcher())
+        script = 'echo | "$0" $$ "$@" 2>&1 | cat; exit "${PIPESTATUS[1]}"'
+        shell = [launcher, str(os.getpid()), "bash", "-c", script, launcher, self._command, *map(str, command)]
         with printed.open("wb") as out:
             process = subprocess.Popen(
-                [str(paths.launcher()), str(os.getpid()), self._command, *map(str, command)],
+                shell,
                 env=self._env | variables,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -143,3 +166,87 @@ def test_a_dll_exports_what_the_header_declares(compiler: str, tmp_path: Path) -
         if "(" in part.split(";")[0]
     }
     assert exported == {name for name in declared if name.startswith("ferry_")}
+
+
+# ---- Python ----
+
+
+class Player:
+    """Runs tests/systems/windows/play.py in a Python for Windows."""
+
+    def __init__(self, wine: Wine, python: Path) -> None:
+        self.wine = wine
+        self._command = [python, HERE / "play.py"]
+
+    def start(self, side: str, address: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """Starts a side."""
+        return self.wine.start(*self._command, side, address)
+
+    def run(self, side: str, address: str = "pole") -> dict[str, Any]:
+        """Plays a side, and returns what it says at the end."""
+        printed = self.wine.run(*self._command, side, address).splitlines()
+        result: dict[str, Any] = json.loads(printed[-1])
+        return result
+
+
+@pytest.fixture(scope="module")
+def player(wine: Wine, compiler: str) -> Player:
+    """Ferry in a Python for Windows."""
+    assert compiler
+    build = [sys.executable, str(ROOT / "tools/build_windows.py"), str(ROOT / "build/windows")]
+    fetched = subprocess.run([*build, "--fetch"], capture_output=True, text=True, timeout=RUN_S, check=False)
+    if fetched.returncode != 0:
+        legs.miss(f"a Python for Windows cannot be fetched: {fetched.stderr[-500:]}", "python.exe")
+    built = subprocess.run(build, capture_output=True, text=True, timeout=4 * RUN_S, check=False)
+    assert built.returncode == 0, built.stderr
+    return Player(wine, Path(built.stdout.strip()))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kills what `Wine.start` has started, if it has not ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(RUN_S)
+
+
+@PATIENT
+def test_python_plays_python_that_serves(player: Player) -> None:
+    server, _ = player.start("ServerBackend", "pole")
+    try:
+        assert player.run("ClientEnv")["episodes"] > 100
+        assert player.run("ClientEnv")["episodes"] > 100  # the next agent is taken
+    finally:
+        end(server)
+
+
+@PATIENT
+def test_python_plays_python_that_connects(player: Player) -> None:
+    backend, printed = player.start("ClientBackend", "pole")
+    try:
+        assert player.run("ServerEnv")["episodes"] > 100
+        assert backend.wait(RUN_S) == 0, printed.read_text()  # it ends when its agent has closed
+    finally:
+        end(backend)
+
+
+@PATIENT
+def test_python_plays_c(player: Player, compiler: str, library: Path, tmp_path: Path) -> None:
+    pole = tmp_path / "pole.exe"
+    make(compiler, *FLAGS, "-o", pole, ROOT / "examples/c/pole.c", library)
+    one, _ = player.wine.start(pole, "pole")
+    many, _ = player.wine.start(pole, "poles", "8")
+    try:
+        played = player.run("ClientEnvInC")
+        print(played)
+        assert played["steps"] > 10
+        assert player.run("vector", "poles") == {"shape": [8, 4]}
+    finally:
+        end(one)
+        end(many)
+
+
+@PATIENT
+def test_what_windows_lacks_is_said(player: Player) -> None:
+    said = player.run("refusals")
+    assert "NotImplementedError: launch starts no processes on Windows yet" in said["launch"]
+    assert "on Windows no connection is inherited; use a name" in said["fd"]
