@@ -40,6 +40,7 @@ help:
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
+	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
 	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
 	@echo 'make wheel   sdist and wheel, in dist'
@@ -229,7 +230,30 @@ $(BUILD)/tests/cpp/%: tests/cpp/%.cpp include/libferry.hpp tests/c/check.h $(BUI
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -D_GNU_SOURCE -o $@ $< $(BUILD)/libferry.a $(LDFLAGS)
 
-# ---- For native programs: the library as two files -------------------------------------------------------------------------------
+# ---- For native programs: an installation, and the library as two files --------------------------------------------------------------
+
+PREFIX ?= /usr/local
+VERSION = $(shell awk '/define FERRY_VERSION_(MAJOR|MINOR|PATCH) / {printf "%s%s", dot, $$3; dot = "."}' include/libferry.h)
+INSTALLED := $(BUILD)/libferry.a $(BUILD)/libferry.so $(wildcard include/* packaging/*)
+
+# Like the part of a Python package that C and C++ programs build with; the places in it are relative, so that it can be moved.
+define install_to # folder
+	@mkdir -p '$(1)/include' '$(1)/lib/cmake/ferry' '$(1)/lib/pkgconfig'
+	@install -m 644 include/libferry.h include/libferry.hpp '$(1)/include'
+	@install -m 644 $(BUILD)/libferry.a '$(1)/lib'
+	@install -m 755 $(BUILD)/libferry.so '$(1)/lib'
+	@install -m 644 packaging/*.cmake '$(1)/lib/cmake/ferry'
+	@sed 's/@VERSION@/$(VERSION)/' packaging/ferry.pc.in > '$(1)/lib/pkgconfig/ferry.pc'
+endef
+
+.PHONY: install
+install: $(INSTALLED)
+	$(call install_to,$(DESTDIR)$(PREFIX))
+
+# The same for who builds with a checkout.
+library: $(BUILD)/prefix/lib/pkgconfig/ferry.pc
+$(BUILD)/prefix/lib/pkgconfig/ferry.pc: $(INSTALLED)
+	$(call install_to,$(BUILD)/prefix)
 
 AMALGAMATION := $(BUILD)/amalgamation
 

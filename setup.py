@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HEADER = Path("include/libferry.h")
+PACKAGING = Path("packaging")
 C_FILES = sorted(str(path) for folder in ("include", "csrc") for path in Path(folder).glob("*.[ch]"))
 
 FLAGS = ["-O2", "-fvisibility=hidden"]
@@ -54,6 +56,16 @@ class BuildAll(build_ext):  # type: ignore[misc]
         launcher = cc.compile(["ferry/launcher.c"], f"{self.build_temp}/launcher", **options)
         cc.link_executable(launcher, "launcher", folder, extra_postargs=STRIP)
         cc.link_executable(pole + library, "pole", str(package / "examples"), libraries=["m"], extra_postargs=STRIP)
+        self._tell_build_systems(package / "lib")
+
+    def _tell_build_systems(self, folder: Path) -> None:
+        """What `make install` does too: the places in these files are relative to themselves."""
+        for place in ("cmake/ferry", "pkgconfig"):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+        for path in PACKAGING.glob("*.cmake"):
+            shutil.copy(path, folder / "cmake" / "ferry")
+        text = (PACKAGING / "ferry.pc.in").read_text(encoding="utf-8").replace("@VERSION@", version())
+        (folder / "pkgconfig" / "ferry.pc").write_text(text, encoding="utf-8")
 
 
 core = Extension(

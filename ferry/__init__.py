@@ -35,6 +35,10 @@ from ferry.errors import (
     ProtocolError,
 )
 from ferry.launch import AttachedEnv, LaunchedEnv, LaunchedVectorEnv, launch
+from ferry.paths import cmake as get_cmake_dir
+from ferry.paths import include as get_include
+from ferry.paths import library as get_library_dir
+from ferry.paths import pkgconfig as get_pkgconfig_dir
 from ferry.serverbackend import ServerBackend
 from ferry.serverenv import ServerEnv
 from ferry.servervectorenv import ServerVectorEnv
@@ -58,6 +62,10 @@ __all__ = [
     "ServerBackend",
     "ServerEnv",
     "ServerVectorEnv",
+    "get_cmake_dir",
+    "get_include",
+    "get_library_dir",
+    "get_pkgconfig_dir",
     "launch",
 ]
 

@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words, command = words[:mark], words[mark + 1 :]
     options, rest = parser.parse_known_args(words)
     options.rest = rest or command
-    if options.cflags or options.libs:
+    if options.cflags or options.libs or options.folders:
         if options.run or rest:
-            parser.error("--cflags and --libs stand alone")
+            parser.error("--cflags, --libs, --cmakedir and --pkgconfigdir stand alone")
         options.run = _flags
     elif not options.run:
         parser.error("the following arguments are required: COMMAND")
@@ -67,6 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--libs", action="store_true", help="print what it needs to link libferry: cc pole.c $(ferry --cflags --libs)"
     )
+    for name, content, use in (
+        ("cmake", "ferryConfig.cmake", 'cmake -B build -Dferry_DIR="$(ferry --cmakedir)"'),
+        ("pkgconfig", "ferry.pc", 'PKG_CONFIG_PATH="$(ferry --pkgconfigdir)" pkg-config --cflags --libs ferry'),
+    ):
+        parser.add_argument(
+            f"--{name}dir",
+            dest="folders",
+            action="append_const",
+            const=getattr(paths, name),
+            help=f"print the folder of {content}: {use}",
+        )
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -173,12 +184,15 @@ def _flags(options: argparse.Namespace) -> int:
         if options.cflags:
             flags.append(f"-I{paths.include()}")
         if options.libs:
-            folder = paths.library()
-            flags += [f"-L{folder}", "-lferry", f"-Wl,-rpath,{folder}", "-lm"]
+            libraries = paths.library()
+            flags += [f"-L{libraries}", "-lferry", f"-Wl,-rpath,{libraries}", "-lm"]
+        for folder in options.folders or []:
+            print(folder())
     except FileNotFoundError as error:
         print(f"ferry: {error}", file=sys.stderr)
         return 1
-    print(shlex.join(flags))
+    if flags:
+        print(shlex.join(flags))
     return 0
 
 

@@ -1,16 +1,16 @@
-"""Where the parts for C programs are: inside an installed package, or in a checkout of Ferry."""
+"""Where the parts for C and C++ programs are: inside an installed package, or in a checkout of Ferry."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["include", "launcher", "library", "pole"]
+__all__ = ["cmake", "include", "launcher", "library", "pkgconfig", "pole"]
 
 PACKAGE = Path(__file__).absolute().parent
 
 
 def include() -> Path:
-    """Returns the folder of libferry.h."""
+    """Returns the folder of libferry.h and libferry.hpp."""
     return _existing("include", "include")
 
 
@@ -21,6 +21,24 @@ def library() -> Path:
         FileNotFoundError: They have not been built; the text says what to do.
     """
     return _existing("lib/libferry.so", "build/libferry.so").parent
+
+
+def cmake() -> Path:
+    """Returns the folder of ferryConfig.cmake, for CMake's variable ferry_DIR.
+
+    Raises:
+        FileNotFoundError: It has not been made; the text says what to do.
+    """
+    return _existing("lib/cmake/ferry", "build/prefix/lib/cmake/ferry")
+
+
+def pkgconfig() -> Path:
+    """Returns the folder of ferry.pc, for PKG_CONFIG_PATH.
+
+    Raises:
+        FileNotFoundError: It has not been made; the text says what to do.
+    """
+    return _existing("lib/pkgconfig", "build/prefix/lib/pkgconfig")
 
 
 def launcher() -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import ferry
+from native_programs import check_cmake, check_pkg_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 110  # of one command, in seconds
@@ -92,6 +93,9 @@ def test_the_wheel_has_what_python_and_c_need_and_no_sources(unpacked: Path) -> 
         "lib/libferry.a",
         "lib/libferry.so",
         "lib/launcher",
+        "lib/cmake/ferry/ferryConfig.cmake",
+        "lib/cmake/ferry/ferryConfigVersion.cmake",
+        "lib/pkgconfig/ferry.pc",
         "examples/pole",
     }
     core = f"ferry/_core{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -140,3 +144,16 @@ def test_the_wheel_says_how_to_build_a_c_program(installed: Path, tmp_path: Path
     with ferry.launch([tmp_path / "pole"]) as env:
         env.reset(seed=1)
         assert env.step(1)[1] == 1.0
+
+
+def test_cmake_finds_the_wheel(installed: Path, tmp_path: Path) -> None:
+    folder = run(installed / "ferry", "--cmakedir", cwd=tmp_path).strip()
+    assert str(ROOT) not in folder
+    library = Path(folder).parents[1] / "libferry.so"
+    check_cmake(tmp_path / "build", f"-Dferry_DIR={folder}", library=library)
+
+
+def test_pkg_config_finds_the_wheel(installed: Path, tmp_path: Path) -> None:
+    folder = run(installed / "ferry", "--pkgconfigdir", cwd=tmp_path).strip()
+    assert str(ROOT) not in folder
+    check_pkg_config(tmp_path / "pole", Path(folder))

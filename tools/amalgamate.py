@@ -64,8 +64,8 @@ def main() -> None:
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
     shutil.copy(HEADER, folder)
     text = "".join(Amalgamation("libferry.c").parts)
-    banner = f"/* libferry in one file, made from csrc, where it is explained; libferry.h is its manual.\n\n{licence}\n*/\n\n"
-    (folder / "libferry.c").write_text(banner + text, encoding="utf-8")
+    banner = "libferry in one file, made from csrc, where it is explained; libferry.h is its manual."
+    (folder / "libferry.c").write_text(f"/* {banner}\n\n{licence}\n*/\n\n{text}", encoding="utf-8")
 
 
 if __name__ == "__main__":
