@@ -189,6 +189,10 @@ $(BUILD)/tests/test_fake_%: tests/c/test_fake_%.c tests/c/fake_platform.c $(wild
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< tests/c/fake_platform.c $(PORTABLE) $(LDFLAGS) -lm -pthread
 
+# It loads and unloads the shared library too.
+$(BUILD)/tests/test_reopen: $(BUILD)/libferry.so
+$(BUILD)/tests/test_reopen: private LDFLAGS += -ldl
+
 # Each file alone, as C99 and as C++17, by each compiler that is here; and the public header as C99 and C++11.
 COMPILERS ?= gcc clang
 CHECK_CFLAGS := -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude
