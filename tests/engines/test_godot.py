@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,11 +147,29 @@ def test_the_library_truncates(example: list[str]) -> None:
         observation, _ = env.reset(seed=0)
         steps, ended = 0, False
         while not ended:
-            turn = np.clip(-4 * (1.2 * observation[0] + 6 * observation[1] + observation[2]), -1, 1)
+            turn = np.clip(-4 * (1.2 * observation[0] + 2 * observation[1] + observation[2]), -1, 1)
             observation, _, terminated, ended, _ = env.step(np.array([turn], np.float32))
             assert not terminated
             steps += 1
         assert steps == 500
+
+
+def test_an_agent_learns(godot: str) -> None:
+    """In a few generations; the first is as good as chance."""
+    project = ENGINE / "example"
+    subprocess.run([str(ENGINE / "build.sh"), str(project)], check=True, timeout=BUILD_LIMIT_S)
+    done = subprocess.run(
+        [sys.executable, str(ENGINE / "learn.py"), "--enough", "350"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env={**os.environ, "GODOT": godot},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    means = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("generation")]
+    assert means[0] < 250
+    assert means[-1] >= 350
 
 
 # ---- Spaces and values ----

@@ -4,7 +4,7 @@ extends FerryEnvironment
 const HALF_LENGTH := 300.0  # of the beam, pixels
 const MAX_TILT := 0.3  # radians
 const TURN_RATE := 2.0  # radians a second
-const MAX_SPEED := 1500.0  # of the ball, pixels a second
+const MAX_SPEED := 500.0  # of the ball, pixels a second
 
 var tilt := 0.0
 var random := RandomNumberGenerator.new()
@@ -27,8 +27,8 @@ func _reset(agent_seed: int, _options: Dictionary) -> void:
 		random.seed = agent_seed
 	tilt = 0.0
 	beam.rotation = 0.0
-	var place := ball_at_rest + Vector2(random.randf_range(-0.5, 0.5) * HALF_LENGTH, 0)
-	var velocity := Vector2(random.randf_range(-60, 60), 0)
+	var place := ball_at_rest + Vector2(random.randf_range(-0.7, 0.7) * HALF_LENGTH, 0)
+	var velocity := Vector2(random.randf_range(-150, 150), 0)
 	put_ball(place + Vector2(0, -200), velocity)
 	await get_tree().physics_frame  # the beam has turned, and the ball is clear of it
 	put_ball(place, velocity)

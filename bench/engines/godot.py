@@ -1,0 +1,245 @@
+"""What does Ferry add to a step of Godot's, and what does godot-rl?
+
+    python bench/engines/godot.py           # a table
+    python bench/engines/godot.py --json    # the figures
+
+The same scene, engines/godot/example, in processes of their own: without Ferry, played by a script in the engine;
+through Ferry from Python, with both ways of waiting; and through godot-rl's protocol from its own GodotEnv. They take
+turns in short blocks, and all but one are stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+import ferry
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
+
+import legs  # noqa: E402
+from blocks import Block, Times, alternate  # noqa: E402
+from processes import environment  # noqa: E402
+
+SCENES = Path(__file__).parent / "godot"
+HEADLESS = ["--headless", "--fixed-fps", "60", "--disable-render-loop"]
+BLOCK_STEPS = 250
+WARM_UP_STEPS = 50
+START_LIMIT_S = 60.0
+# Without its dependencies, which the protocol's side of it does not use: Stable-Baselines3, ONNX and others.
+PEER = ["godot-rl==0.8.2"]
+PEER_NEEDS = ["gymnasium<=1.0.0", "numpy"]
+
+BAR_US = 3.0
+"""What Ferry may add to a step, when both sides spin."""
+BAR_RATIO = 20.0
+"""How many times more godot-rl adds."""
+
+
+def project(folder: Path) -> Path:
+    """The example with the addon and with this benchmark's scenes, in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "engines/godot/example", folder, ignore=shutil.ignore_patterns("addons", ".godot"))
+    for path in SCENES.glob("*.*"):
+        shutil.copy(path, folder)
+    subprocess.run([str(ROOT / "engines/godot/build.sh"), str(folder)], check=True, timeout=120)
+    return folder
+
+
+@contextlib.contextmanager
+def child(command: list[str], **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with pipes, which dies with this one."""
+    launcher = [str(ferry.paths.launcher()), str(os.getpid())]
+    process = subprocess.Popen(
+        launcher + command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(**variables),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def running_only_in(pid: int, block: Block) -> Block:
+    """The block, with a process that runs only meanwhile: in the others it would take a processor."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def run() -> float:
+        os.kill(pid, signal.SIGCONT)
+        try:
+            return block()
+        finally:
+            os.kill(pid, signal.SIGSTOP)
+
+    return run
+
+
+def through_ferry(stack: contextlib.ExitStack, command: list[str], wait: str) -> Block:
+    """Steps of the example, from Python."""
+    os.environ["FERRY_WAIT"] = wait
+    env = ferry.launch(command, start_timeout=START_LIMIT_S)
+    del os.environ["FERRY_WAIT"]
+    assert isinstance(env, ferry.LaunchedEnv)
+    stack.enter_context(env)
+    still = np.zeros(1, np.float32)
+    env.reset(seed=0)
+
+    def play(steps: int) -> None:
+        step, reset = env.step, env.reset
+        for _ in range(steps):
+            _, _, terminated, truncated, _ = step(still)
+            if terminated or truncated:
+                reset()
+
+    def block() -> float:
+        play(WARM_UP_STEPS)
+        begin = perf_counter_ns()
+        play(BLOCK_STEPS)
+        return (perf_counter_ns() - begin) / BLOCK_STEPS
+
+    return running_only_in(env.process.pid, block)
+
+
+def without_ferry(stack: contextlib.ExitStack, command: list[str]) -> Block:
+    """Steps of the example that a script in the engine takes, by its own clock."""
+    engine = stack.enter_context(child([*command, "res://own.tscn"], BLOCK=str(BLOCK_STEPS)))
+    assert engine.stdout is not None
+    lines = engine.stdout
+    while not lines.readline().strip().isdecimal():
+        assert engine.poll() is None, "the scene own.tscn ended"
+
+    def block() -> float:
+        lines.readline()  # may hold the time that it was stopped
+        return int(lines.readline()) * 1000 / BLOCK_STEPS
+
+    os.set_blocking(lines.fileno(), True)
+    return running_only_in(engine.pid, block)
+
+
+def through_godot_rl(stack: contextlib.ExitStack, command: list[str], python: Path) -> Block:
+    """Steps of the example through godot-rl."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    trainer = stack.enter_context(child([str(python), str(SCENES / "trainer.py"), port]))
+    engine = stack.enter_context(child([*command, "res://rl.tscn"], PORT=port))
+    assert trainer.stdin is not None
+    assert trainer.stdout is not None
+    stdin, stdout = trainer.stdin, trainer.stdout
+    assert stdout.readline() == "ready\n", "godot-rl's GodotEnv has not met the engine"
+
+    def play(steps: int) -> float:
+        stdin.write(f"{steps}\n")
+        stdin.flush()
+        return int(stdout.readline()) / steps
+
+    def block() -> float:
+        play(WARM_UP_STEPS)
+        return play(BLOCK_STEPS)
+
+    return running_only_in(engine.pid, block)
+
+
+def interpreter_with_godot_rl(folder: Path) -> Path:
+    """An environment of its own for godot-rl, which wants an older Gymnasium."""
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", *PEER], check=True, timeout=300)
+        subprocess.run([*pip, *PEER_NEEDS], check=True, timeout=300)
+        (folder / "made").touch()
+    return python
+
+
+def measure(rounds: int = 60) -> dict[str, Any]:
+    """Measures all of them.
+
+    Returns:
+        Microseconds a step of each, as medians over the blocks; "share_us", how much more than the engine's own step,
+        as medians of the differences in each round; and what does not run here, with the reason.
+    """
+    godot = legs.find("godot")
+    if godot is None:
+        return {"skipped": "there is no Godot here: set GODOT, or see tools/fetch_godot.sh"}
+    build = ROOT / "build"
+    command = [godot, "--path", str(project(build / "bench-godot")), *HEADLESS]
+    found: dict[str, Any] = {"engine": subprocess.check_output([godot, "--version"], text=True, timeout=60).strip()}
+    with contextlib.ExitStack() as stack:
+        contenders: dict[str, Callable[[], float]] = {
+            "own": without_ferry(stack, command),
+            "ferry": through_ferry(stack, command, "adaptive"),
+            "ferry_spin": through_ferry(stack, command, "spin"),
+        }
+        try:
+            python = interpreter_with_godot_rl(build / "godot-rl")
+            contenders["godot_rl"] = through_godot_rl(stack, command, python)
+        except (subprocess.SubprocessError, OSError) as error:
+            found["godot_rl_skipped"] = str(error)
+        times: Times = alternate(contenders, rounds)
+    found["us"] = {name: float(np.median(ns)) / 1e3 for name, ns in times.items()}
+    found["steps_per_s"] = {name: 1e6 / us for name, us in found["us"].items()}
+    found["share_us"] = {name: float(np.median(ns - times["own"])) / 1e3 for name, ns in times.items() if name != "own"}
+    if "godot_rl" in times:
+        found["speedup"] = found["us"]["godot_rl"] / found["us"]["ferry_spin"]
+        found["share_ratio"] = found["share_us"]["godot_rl"] / max(found["share_us"]["ferry_spin"], 0.1)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """The figures for people."""
+    if "skipped" in found:
+        return str(found["skipped"])
+    labels = {
+        "own": "the engine alone, played by a script in it",
+        "ferry_spin": "Ferry, FERRY_WAIT=spin",
+        "ferry": "Ferry",
+        "godot_rl": "godot-rl",
+    }
+    lines = [
+        f"Godot {found['engine']}, engines/godot/example",
+        f"{'':44}{'steps/s':>10}{'us/step':>10}{'added us':>10}",
+    ]
+    for name, label in labels.items():
+        if name not in found["us"]:
+            lines.append(f"{label:44}skipped: {found['godot_rl_skipped']}")
+            continue
+        added = f"{found['share_us'][name]:10.1f}" if name != "own" else ""
+        lines.append(f"{label:44}{found['steps_per_s'][name]:10,.0f}{found['us'][name]:10.1f}{added}")
+    lines.append(f"Ferry adds {found['share_us']['ferry_spin']:.1f} us when spinning; the bar is {BAR_US:g}")
+    if "share_ratio" in found:
+        lines.append(f"godot-rl adds {found['share_ratio']:.0f} times as much; the bar is {BAR_RATIO:g}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=60, help="of alternating blocks (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    found = measure(options.rounds)
+    print(json.dumps(found, indent=4) if options.json else table(found))
+
+
+if __name__ == "__main__":
+    main()
