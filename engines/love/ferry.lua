@@ -291,6 +291,8 @@ local function get_escape(text, at)
     if code >= 0xD800 and code < 0xDC00 then -- the first half of a character beyond 16 bits
         local low = tonumber(text:match("^\\u([dD][c-fC-F]%x%x)", at) or malformed(at), 16)
         code, at = 0x10000 + (code - 0xD800) * 1024 + low - 0xDC00, at + 6
+    elseif code >= 0xDC00 and code < 0xE000 then
+        malformed(at)
     end
     return utf8_of(code), at
 end

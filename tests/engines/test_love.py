@@ -341,7 +341,23 @@ def test_calls(luajit: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1,]", "[1 2]", '{"a" 1}', "{1: 2}", '"a', '"\\x"', '"\\ud800"', "1.2.3", "--1", "nul", "1 2", "[" * 70],
+    [
+        "",
+        "{",
+        "[1,]",
+        "[1 2]",
+        '{"a" 1}',
+        "{1: 2}",
+        '"a',
+        '"\\x"',
+        '"\\ud800"',
+        '"\\udc00"',
+        "1.2.3",
+        "--1",
+        "nul",
+        "1 2",
+        "[" * 70,
+    ],
 )
 def test_malformed_json_is_refused(luajit: str, text: str) -> None:
     said = run([luajit, "-e", "print(pcall(require('ferry').from_json, io.read('*a')))"], text)
@@ -570,5 +586,5 @@ def test_the_benchmark_measures_what_it_says(game: list[str]) -> None:
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     for wait in ("spin", "adaptive"):
-        assert found[wait].keys() == {"steps_per_s", "engine_alone_steps_per_s", "ferry_us_per_step"}
+        assert {"steps_per_s", "engine_alone_steps_per_s", "ferry_us_per_step"} < found[wait].keys()
         assert 0 < found[wait]["steps_per_s"] < found[wait]["engine_alone_steps_per_s"]

@@ -71,7 +71,7 @@ function love.load()
 end
 
 function love.quit()
-    env:close() -- says goodbye; a process that just ends is taken for a crash
+    env:close() -- the agent hears of it now, not when LÖVE has put all else away
 end
 
 -- With a window: nothing may block, and the time goes on in ticks. An agent that thinks stops the ball, not the game.
