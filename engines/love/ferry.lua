@@ -514,7 +514,7 @@ local function new_leaf(index, leaf, keys)
     local ctype = DTYPES[leaf.dtype][2]
     local count = leaf.capacity or leaf.count
     return {
-        index = index, name = table.concat(keys, "."), key = keys[#keys], keys = keys, count = count, ctype = ffi.typeof(ctype .. " *"),
+        index = index, name = table.concat(keys, "."), key = keys[#keys], keys = keys, count = count,
         bytes = count * ffi.sizeof(ctype), is_text = leaf.capacity ~= nil, is_number = leaf.capacity == nil and #leaf.shape == 0,
         is_wide = leaf.dtype == "i64" or leaf.dtype == "u64", holders = {}, arrays = {},
         array_type = ffi.typeof(ctype .. "[?]"),
