@@ -1,5 +1,5 @@
 // Ferry for C#: serve an environment to agents that speak the Gymnasium API, through shared memory. One file, for Unity and Mono:
-// put it beside your scripts, and libferry.so among the plugins. C# 7.2, "unsafe" allowed, Span<T> (Unity: .NET Standard 2.1).
+// put it beside your scripts, and libferry.so among the plugins. C# 7, "unsafe" allowed, Span<T> (Unity: .NET Standard 2.1).
 //
 //     var spec = new Ferry.Spec();
 //     var position = spec.Observation("", Ferry.Space.Box<float>(-10, 10, 1));
@@ -89,7 +89,7 @@ namespace Ferry
     }
 
     /// <summary>Names an observation of a spec, with elements of type T.</summary>
-    public readonly struct ObservationKey<T> where T : struct
+    public struct ObservationKey<T> where T : struct
     {
         internal readonly int Field;
 
@@ -97,7 +97,7 @@ namespace Ferry
     }
 
     /// <summary>Names an action of a spec, with elements of type T.</summary>
-    public readonly struct ActionKey<T> where T : struct
+    public struct ActionKey<T> where T : struct
     {
         internal readonly int Field;
 
@@ -105,7 +105,7 @@ namespace Ferry
     }
 
     /// <summary>Names an entry of the info dict that has a fixed shape, with elements of type T.</summary>
-    public readonly struct InfoKey<T> where T : struct
+    public struct InfoKey<T> where T : struct
     {
         internal readonly int Field;
 
@@ -493,7 +493,7 @@ namespace Ferry
     /// One message of the agent's, and room for the answer: a small value that may be kept until it is answered, over as many ticks as
     /// that takes. Whatever asks for a row means the first, unless told otherwise.
     /// </summary>
-    public readonly unsafe struct Turn
+    public unsafe struct Turn
     {
         readonly Env env;
         readonly Native.ferry_turn* c;

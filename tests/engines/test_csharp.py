@@ -24,7 +24,7 @@ def compile_with(mcs: str, mono: str, folder: Path, *sources: Path) -> list[Comm
     commands = []
     for source in sources:
         program = folder / f"{source.stem}.exe"
-        options = ["-unsafe", "-optimize", "-langversion:7.2", "-warnaserror"]
+        options = ["-unsafe", "-optimize", "-langversion:7", "-warnaserror"]
         run(mcs, *options, f"-out:{program}", BINDING / "Ferry.cs", source)
         commands.append([mono, str(program)])
     return commands
@@ -99,3 +99,10 @@ def test_the_environment_in_its_first_comment_plays(tmp_path: Path, everything: 
     with foreign.running(command, "walk", stderr=subprocess.DEVNULL), ferry.ClientEnv("walk") as env:
         env.reset()
         assert [float(env.step(1)[1]) for _ in range(10)] == [0] * 9 + [1]
+
+
+def test_the_readme_compiles(tmp_path: Path) -> None:
+    _, mono = legs.need("mcs", "mono")
+    foreign.run_readme(BINDING / "README.md", "mcs", tmp_path)
+    with ferry.launch(["env", f"LD_LIBRARY_PATH={tmp_path / 'build'}", mono, tmp_path / "build" / "pole.exe"]) as env:
+        env.reset(seed=1)

@@ -237,7 +237,7 @@ def printed_by_csharp(folder: Path) -> Printed:
     program = folder / "layout.exe"
     layout = Path(__file__).parent / "csharp" / "Layout.cs"
     return printed(
-        [mcs, "-unsafe", "-langversion:7.2", "-warnaserror", f"-out:{program}", CSHARP, layout], [mono, program]
+        [mcs, "-unsafe", "-langversion:7", "-warnaserror", f"-out:{program}", CSHARP, layout], [mono, program]
     )
 
 

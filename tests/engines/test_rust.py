@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ferry
 import foreign
 import legs
 from foreign import Command, run
@@ -113,3 +114,10 @@ def test_an_allocation_would_be_counted(everything: Command) -> None:
     counted = re.search(r"left: Closed, (\d+) allocations", said)
     assert counted
     assert int(counted.group(1)) >= NUM_STEPS - foreign.WARM_UP
+
+
+def test_the_readme_compiles_without_cargo(tmp_path: Path) -> None:
+    legs.need("rustc")
+    foreign.run_readme(CRATE / "README.md", "rustc", tmp_path)
+    with ferry.launch([tmp_path / "build" / "pole_rs"]) as env:
+        env.reset(seed=1)

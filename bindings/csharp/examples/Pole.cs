@@ -29,12 +29,17 @@ public sealed class Pole
         return ((z ^ (z >> 31)) >> 11) / 9007199254740992.0;
     }
 
+    public void Draw(long seed)
+    {
+        if (seed >= 0) rng = (ulong)seed;
+        for (int i = 0; i < 4; i++) State[i] = -0.05 + 0.1 * Uniform();
+    }
+
     // The start of an episode; false if the options are malformed.
     bool Reset(Turn turn, int row)
     {
         Match options = Options.Match(turn.BlobFormat == Format.None ? "{}" : turn.BlobText);
-        if (turn.Seed(row) >= 0) rng = (ulong)turn.Seed(row);
-        for (int i = 0; i < 4; i++) State[i] = -0.05 + 0.1 * Uniform();
+        Draw(turn.Seed(row));
         for (int i = 0; i < 4 && options.Groups[1].Success; i++)
             if (!double.TryParse(options.Groups[2 + i].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out State[i])
                 || double.IsNaN(State[i]) || double.IsInfinity(State[i])) return false;

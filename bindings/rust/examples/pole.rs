@@ -11,7 +11,7 @@ const BAD_OPTIONS: &str = "the options must be {} or {\"state\": [x, x_dot, thet
 
 #[derive(Clone, Default)]
 pub struct Pole {
-    state: [f64; 4],
+    pub state: [f64; 4],
     rng: u64,
     steps: u32,
     fallen: bool,
@@ -46,8 +46,8 @@ impl Pole {
         ((z ^ z >> 31) >> 11) as f64 / 9007199254740992.0
     }
 
-    fn reset(&mut self, asked: Option<[f64; 4]>, row: &Row) {
-        self.rng = row.seed().unwrap_or(self.rng);
+    pub fn reset(&mut self, seed: Option<u64>, asked: Option<[f64; 4]>) {
+        self.rng = seed.unwrap_or(self.rng);
         let drawn = [(); 4].map(|()| -0.05 + 0.1 * self.uniform());
         (self.state, self.steps, self.fallen) = (asked.unwrap_or(drawn), 0, false);
     }
@@ -104,7 +104,7 @@ fn main() -> Result<(), ferry::Error> {
             let pole = &mut poles[row.number() as usize];
             match kind {
                 Kind::Step => pole.step(row.action(push)[0], &mut row),
-                _ => pole.reset(start, &row),
+                _ => pole.reset(row.seed(), start),
             }
             row.observation(state).copy_from_slice(&pole.state.map(|x| x as f32));
         }

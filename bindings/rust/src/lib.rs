@@ -18,7 +18,7 @@
 //!             let mut row = turn.row(0);
 //!             x = if reset { 0.0 } else { x + row.action(walk)[0] as f32 };
 //!             row.observation(position)[0] = x;
-//!             row.set_reward(f64::from(x >= 10.0));
+//!             row.set_reward(if x >= 10.0 { 1.0 } else { 0.0 });
 //!             row.set_terminated(x.abs() >= 10.0);
 //!             turn.reply()?;
 //!         }
