@@ -1,6 +1,6 @@
 """How fast does an environment in another language step, and what is Ferry's share of it?
 
-    make build && cd bench && python -m engines.languages
+    make build && cd bench && python -m engines.languages [ROUNDS]
 
 The pole in C, Rust and C#, each with the same agent, which is written in C, with ``FERRY_WAIT=spin`` and without; and
 the same step function, called in a loop in a process of that language. Both replay one episode; blocks of the two
@@ -171,5 +171,5 @@ def languages(rounds: int = 31) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(languages(), sys.stdout, indent=4)
+    json.dump(languages(*map(int, sys.argv[1:])), sys.stdout, indent=4)
     print()

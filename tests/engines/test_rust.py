@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import ferry
 import foreign
 import legs
 from foreign import Command, run
@@ -18,21 +17,16 @@ HERE = Path(__file__).parent / "rust"
 NUM_STEPS = 5000
 
 
-def compile_with(rustc: str, folder: Path, *sources: Path) -> list[Command]:
-    """Compiles the crate, and programs that use it, without cargo."""
-    crate = folder / "libferry.rlib"
-    common = [rustc, "--edition", "2021", "-O", "-D", "warnings"]
-    library = ["-L", f"native={legs.ROOT / 'build'}", "-l", "static=ferry"]
-    run(*common, "--crate-type", "rlib", "--crate-name", "ferry", *library, "-o", crate, CRATE / "src" / "lib.rs")
-    for source in sources:
-        run(*common, "--extern", f"ferry={crate}", "-o", folder / source.stem, source)
-    return [[str(folder / source.stem)] for source in sources]
-
-
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Command]:
+    """The example, compiled without cargo as the README says, and with the crate that this made, everything."""
     [rustc] = legs.need("rustc")
-    return compile_with(rustc, tmp_path_factory.mktemp("rust"), CRATE / "examples" / "pole.rs", HERE / "everything.rs")
+    folder = tmp_path_factory.mktemp("rust")
+    foreign.run_readme(CRATE / "README.md", "rustc", folder)
+    build = folder / "build"
+    crate = f"ferry={build / 'libferry.rlib'}"
+    run(rustc, "--edition", "2021", "-O", "--extern", crate, "-o", build / "everything", HERE / "everything.rs")
+    return [[str(build / "pole_rs")], [str(build / "everything")]]
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +108,3 @@ def test_an_allocation_would_be_counted(everything: Command) -> None:
     counted = re.search(r"left: Closed, (\d+) allocations", said)
     assert counted
     assert int(counted.group(1)) >= NUM_STEPS - foreign.WARM_UP
-
-
-def test_the_readme_compiles_without_cargo(tmp_path: Path) -> None:
-    legs.need("rustc")
-    foreign.run_readme(CRATE / "README.md", "rustc", tmp_path)
-    with ferry.launch([tmp_path / "build" / "pole_rs"]) as env:
-        env.reset(seed=1)
