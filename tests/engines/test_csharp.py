@@ -67,6 +67,11 @@ def test_an_exception_in_the_log_stays_there(everything: Command) -> None:
     foreign.check_everything([*everything, "throw"])
 
 
+def test_it_waits_through_collections(everything: Command) -> None:
+    """Mono's collector signals the thread that sleeps in the library."""
+    foreign.check_everything([*everything, "collect"])
+
+
 def test_a_step_leaves_no_garbage(everything: Command) -> None:
     said = foreign.last_words(everything, NUM_STEPS)
     assert "log: the agent" in said

@@ -1,7 +1,8 @@
 // An environment with one of every kind of field, which shows the agent what it was given. An argument has it misbehave: "leak" allocates
-// in each step, "throw" throws in the log.
+// in each step, "throw" throws in the log, "collect" collects garbage all the while, which stops and signals every thread.
 
 using System;
+using System.Threading;
 using Ferry;
 
 public static class Everything
@@ -48,6 +49,7 @@ public static class Everything
             if (mode == "throw") throw new InvalidOperationException("the log has had enough");
             Console.WriteLine((level == Level.Warning ? "warning: " : "log: ") + text);
         };
+        if (mode == "collect") new Thread(() => { while (true) GC.Collect(); }) { IsBackground = true }.Start();
         uint steps = 0;
         long begun = 0;
         int collections = 0;
