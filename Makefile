@@ -24,6 +24,13 @@ HEADERS := $(wildcard include/*.h csrc/*.h)
 CSRC := $(wildcard csrc/*.c)
 EXAMPLES := $(patsubst examples/c/%.c,$(BUILD)/examples/%,$(wildcard examples/c/*.c))
 BENCHES := $(patsubst bench/c/%.c,$(BUILD)/bench/%,$(filter-out %/inprocess.c,$(wildcard bench/c/*.c))) $(BUILD)/bench/inprocess.so
+# How the linker is told the name that a shared library is found by.
+SYSTEM := $(shell uname -s)
+ifeq ($(SYSTEM),Darwin)
+NAMED = -Wl,-install_name,@rpath/$(@F)
+else
+NAMED = -Wl,-soname,$(@F)
+endif
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 # What a test gets that brings a platform of its own: every file but the platform and the one that includes all others.
 PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
@@ -105,7 +112,8 @@ lint-cython:
 lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
-C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/interop/*/*.c)
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
+    tests/interop/*/*.c)
 
 .PHONY: format
 format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -149,7 +157,7 @@ prerequisites:
 # ---- C -------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: library examples benches c-tests c-checks
-library: $(BUILD)/libferry.a $(BUILD)/libferry.so $(BUILD)/launcher
+library: $(BUILD)/libferry.a $(BUILD)/libferry.so $(if $(filter Linux,$(SYSTEM)),$(BUILD)/launcher)
 examples: $(EXAMPLES)
 benches: $(BENCHES)
 c-tests: $(C_TESTS)
@@ -162,7 +170,7 @@ $(BUILD)/libferry.a: $(BUILD)/libferry.o
 	$(AR) rcs $@ $<
 
 $(BUILD)/libferry.so: $(BUILD)/libferry.o
-	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
+	$(CC) $(ALL_CFLAGS) -shared $(NAMED) -o $@ $< $(LDFLAGS)
 
 $(BUILD)/launcher: ferry/launcher.c
 	@mkdir -p $(@D)

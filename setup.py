@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ FLAGS = ["-O2", "-fvisibility=hidden"]
 if os.environ.get("FERRY_WERROR") == "1":  # never by default: the next compiler's warnings must not break installations
     FLAGS += ["-Wall", "-Wextra", "-Werror"]
 NO_SYMBOLS = ["-g0"]  # Python's own flags ask for debugging information; in a wheel it would be most of the bytes
-STRIP = ["-Wl,-s"]
+ON_MACOS = sys.platform == "darwin"
+STRIP = ["-Wl,-x"] if ON_MACOS else ["-Wl,-s"]
 
 
 def version() -> str:
@@ -51,10 +53,12 @@ class BuildAll(build_ext):  # type: ignore[misc]
         pole = cc.compile(["examples/c/pole.c"], f"{self.build_temp}/examples", **options)
         folder = str(package / "lib")
         cc.create_static_lib(library, "ferry", folder)
-        soname = f"-Wl,-soname,{cc.library_filename('ferry', 'shared')}"
+        name = cc.library_filename("ferry", "shared")
+        soname = f"-Wl,-install_name,@rpath/{name}" if ON_MACOS else f"-Wl,-soname,{name}"
         cc.link_shared_lib(library, "ferry", folder, extra_postargs=[soname, *STRIP])
-        launcher = cc.compile(["ferry/launcher.c"], f"{self.build_temp}/launcher", **options)
-        cc.link_executable(launcher, "launcher", folder, extra_postargs=STRIP)
+        if not ON_MACOS:  # where no process can ask to end with another
+            launcher = cc.compile(["ferry/launcher.c"], f"{self.build_temp}/launcher", **options)
+            cc.link_executable(launcher, "launcher", folder, extra_postargs=STRIP)
         cc.link_executable(pole + library, "pole", str(package / "examples"), libraries=["m"], extra_postargs=STRIP)
         self._tell_build_systems(package / "lib")
 

@@ -41,7 +41,7 @@ class Message(NamedTuple):
 @cache
 def messages() -> tuple[Message, ...]:
     """Every text of the code once; those without a word of their own, such as "%s", are left out."""
-    readers = {".c": c_texts, ".py": python_texts, ".pyx": cython_texts, ".pxi": cython_texts}
+    readers = {".c": c_texts, ".h": c_texts, ".py": python_texts, ".pyx": cython_texts, ".pxi": cython_texts}
     found: dict[str, Message] = {}
     # The texts of ferry.testing are findings, each with its own advice.
     files = {*ROOT.glob("csrc/*"), *ROOT.glob("ferry/*")} - {ROOT / "ferry" / "testing.py"}
