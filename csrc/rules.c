@@ -48,6 +48,24 @@ static int ferry__bounds_in_order(const ferry__entry *entry, const char *low, co
     return 1;
 }
 
+/* Keys joined by '/', places in a Tuple written '#0', '#1', ...: the same rule as the agent's in Python, told to whoever can correct it. */
+static int ferry__is_path(const char *path) {
+    const char *at = path;
+    while (*at != 0) {
+        size_t length;
+        if (*at == '#') {
+            length = strspn(++at, "0123456789");
+            if (length == 0 || length > 9 || (*at == '0' && length > 1)) return 0;
+        } else {
+            if (at > path && *at++ != '/') return 0;
+            length = strcspn(at, "/#");
+            if (length == 0) return 0;
+        }
+        at += length;
+    }
+    return 1;
+}
+
 /* Does one path name a place inside what the other says is a leaf? */
 static int ferry__is_inside(const char *leaf, uint64_t leaf_bytes, const char *path, uint64_t path_bytes) {
     return path_bytes > leaf_bytes && memcmp(leaf, path, (size_t)leaf_bytes) == 0 &&
@@ -74,6 +92,9 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
         !ferry__is_utf8(spec->pool + entry->path_offset, entry->path_bytes))
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
     path = spec->pool + entry->path_offset;
+    if (entry->role != FERRY_INFO && !ferry__is_path(path))
+        return ferry__fail(why, FERRY_ESPEC, "'%s' is no path: keys are joined by '/', places in a Tuple written '#0' ('pair#0', '#1/x')",
+                           path);
     if (entry->role > FERRY_INFO || entry->kind > FERRY_OTHER || bytes == 0 || entry->ndim > FERRY_MAX_NDIM ||
         entry->bounds > FERRY__BOUNDS_EACH)
         return ferry__fail(why, FERRY_ESPEC, "field '%s' has an unknown role, kind, dtype or bounds (%d, %d, %d, %d)", path, entry->role,

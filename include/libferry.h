@@ -162,7 +162,8 @@ typedef enum ferry_dtype {
 typedef struct ferry_field {
     /* Place in the space, UTF-8. NULL or "": the space is this leaf alone. Keys of a Dict are joined by '/', places in a Tuple written
      * '#0', '#1', ...: "camera/rgb", "pair#0", "#1/x". In a key '%', '/' and '#' are written %25, %2F, %23; an empty key is "%-".
-     * For FERRY_INFO the key in the info dict, which it must have; a scalar arrives in Python as an array of no dimensions. */
+     * For FERRY_INFO no path but the key in the info dict as it is, which it must have; a scalar arrives in Python as an array of no
+     * dimensions. */
     const char *path;
     uint8_t role;  /* ferry_role */
     uint8_t kind;  /* ferry_space */
@@ -323,7 +324,8 @@ typedef struct ferry_env_desc {
  * On failure *out is NULL, and why (may be NULL) says what to do. FERRY_EINVAL, ESPEC, ETOOBIG, EADDRESS, EINUSE, ESYSTEM, ENOMEM. */
 FERRY_API int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why);
 
-/* Waits up to timeout_ns (0: looks and returns; FERRY_FOREVER) for the agent's next turn: 1 and *out, or 0 and NULL for not yet.
+/* Waits up to timeout_ns (0: looks and returns; FERRY_FOREVER) for the agent's next turn: 1 and *out, or 0 and NULL for not yet: so
+ * keep a turn that is still to be answered in a variable of its own, which stays right until the answer or LEFT.
  * Connecting, being connected to, and telling a second agent that the place is taken happen in here.
  * When the agent goes, once: a turn of kind LEFT; after it, wait again for the next agent. With fd:N there is none: FERRY_ECLOSED.
  * Tick-driven programs call it with 0 until it says 0. While a turn is unanswered it answers 0 (or LEFT), and FERRY_ESTATE if asked to

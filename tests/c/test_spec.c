@@ -35,7 +35,10 @@ static void refused(ferry_field field, int code, const char *part) {
 
 static void test_nonsense_is_refused(void) {
     static const uint8_t low[2] = {0, 1}, high[2] = {1, 2};
+    static const char *const no_paths[] = {"/x", "x/", "x//y", "pair/#0", "#", "#x", "#01", "#1x", "#1/", "#1234567890"};
+    static const char *const are_paths[] = {"", "x", "x/y", "pair#0", "#1/x", "#0#12", "%-", "%-/%2F"};
     ferry_field field = field_of(FERRY_BOX, 99, "x"), pair[3];
+    size_t i;
     ferry_env_desc desc;
     ferry_env *env;
     ferry_why why;
@@ -69,6 +72,14 @@ static void test_nonsense_is_refused(void) {
     field = field_of(FERRY_DISCRETE, FERRY_F32, "x"), field.n = 2;
     refused(field, FERRY_ESPEC, "do not fit its kind");
     refused(field_of(FERRY_BOX, 0, "\xC3("), FERRY_ESPEC, "UTF-8");
+    for (i = 0; i < sizeof no_paths / sizeof *no_paths; i++) refused(field_of(FERRY_BOX, 0, no_paths[i]), FERRY_ESPEC, "is no path");
+    for (i = 0; i < sizeof are_paths / sizeof *are_paths; i++) {
+        ferry_env *opened;
+        pair[0] = field_of(FERRY_BOX, 0, are_paths[i]), pair[1] = field_of(FERRY_BOX, 0, NULL), pair[1].role = FERRY_ACTION;
+        opened = env_of(pair, 2, &why);
+        CHECK(opened != NULL);
+        ferry_env_close(opened);
+    }
     field = field_of(FERRY_BOX, FERRY_U8, "x"), field.ndim = 1, field.shape[0] = 2, field.low_each = high, field.high_each = low;
     refused(field, FERRY_ESPEC, "a lower bound is above");
     field = field_of(FERRY_MULTI_DISCRETE, 0, "x"), field.ndim = 1, field.shape[0] = 2, field.n = 3;
