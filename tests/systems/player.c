@@ -21,7 +21,7 @@ static void fail(const ferry_agent *agent) {
 }
 
 static const ferry_turn *exchange(ferry_agent *agent, ferry_kind kind, int64_t value) {
-    const ferry_turn *answer;
+    const ferry_turn *answer = NULL;
     ferry_turn *turn = ferry_agent_turn(agent);
     if (turn == NULL) fail(agent);
     turn->kind = kind;
