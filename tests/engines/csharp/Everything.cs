@@ -9,6 +9,8 @@ public static class Everything
 {
     const int WarmUp = 10; // the tenth step is the first that counts
 
+    static int Collections() { return GC.CollectionCount(0) + GC.CollectionCount(GC.MaxGeneration); }
+
     static bool Throws<T>(Action work) where T : Exception
     {
         try { work(); }
@@ -61,7 +63,7 @@ public static class Everything
                 if (turn.Kind == Kind.Left)
                 {
                     long bytes = GC.GetAllocatedBytesForCurrentThread() - begun;
-                    Console.WriteLine($"left: {turn.Reason}, {bytes} bytes and {GC.CollectionCount(0) - collections} collections " +
+                    Console.WriteLine($"left: {turn.Reason}, {bytes} bytes and {Collections() - collections} collections " +
                         $"since step {WarmUp} of {steps}");
                     GC.KeepAlive(leak);
                     continue;
@@ -85,7 +87,7 @@ public static class Everything
                     if (steps == WarmUp)
                     {
                         begun = GC.GetAllocatedBytesForCurrentThread();
-                        collections = GC.CollectionCount(0);
+                        collections = Collections();
                     }
                 }
                 else
