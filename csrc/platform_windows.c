@@ -118,8 +118,8 @@ typedef struct ferry__said {
 static ferry__said ferry__says(DWORD error) {
     ferry__said said;
     WCHAR wide[sizeof said.text / 4];
-    DWORD length = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS | FORMAT_MESSAGE_MAX_WIDTH_MASK, NULL, error, 0,
-                                  wide, sizeof wide / sizeof *wide, NULL);
+    DWORD length = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS | FORMAT_MESSAGE_MAX_WIDTH_MASK, NULL, error,
+                                  0, wide, sizeof wide / sizeof *wide, NULL);
     while (length > 0 && (wide[length - 1] == ' ' || wide[length - 1] == '.')) wide[--length] = 0;
     if (length == 0 || ferry__narrow(wide, said.text, sizeof said.text) != 0)
         snprintf(said.text, sizeof said.text, "Windows error %lu", (unsigned long)error);
@@ -162,7 +162,8 @@ uint32_t ferry__platform_processor(void) {
 
 void ferry__platform_move(uint32_t processor) {
     DWORD_PTR before;
-    if (processor == 0 || (processor - 1) / 64 != (ferry__platform_processor() - 1) / 64 || (processor - 1) % 64 >= 8 * sizeof before) return;
+    if (processor == 0 || (processor - 1) / 64 != (ferry__platform_processor() - 1) / 64 || (processor - 1) % 64 >= 8 * sizeof before)
+        return;
     before = SetThreadAffinityMask(GetCurrentThread(), (DWORD_PTR)1 << (processor - 1) % 64); /* fails where the process may not run */
     if (before != 0) SetThreadAffinityMask(GetCurrentThread(), before);
 }
@@ -264,8 +265,8 @@ int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, f
     UnmapViewOfFile(view);
     if (!whole || backed) return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory is not all there, or lies in a file");
     if (found.RegionSize != ((bytes + mask) & ~mask))
-        return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu", (unsigned long long)found.RegionSize,
-                           (unsigned long long)bytes);
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu",
+                           (unsigned long long)found.RegionSize, (unsigned long long)bytes);
     return 0;
 }
 
@@ -287,7 +288,8 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, v
     *out = NULL;
     SetLastError(ERROR_NOT_ENOUGH_MEMORY);
     if ((uint64_t)(size_t)bytes == bytes)
-        *out = writable ? MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)bytes) : ferry__map_copy(section, (size_t)bytes);
+        *out = writable ? MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)bytes)
+                        : ferry__map_copy(section, (size_t)bytes);
     if (*out != NULL) return 0;
     return ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: %s", (unsigned long long)bytes,
                        ferry__says(GetLastError()).text);
@@ -392,6 +394,11 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
     FindClose(search);
 }
 
+/* Is the file being removed? It is, for a moment, where its server has ended while somebody looked at it; and says that access is denied. */
+static int ferry__is_going(const WCHAR *path, DWORD error) {
+    return error == ERROR_DELETE_PENDING || (error == ERROR_ACCESS_DENIED && GetFileAttributesW(path) == INVALID_FILE_ATTRIBUTES);
+}
+
 /* The pipe that belongs to a name's file. */
 static int ferry__pipe_of(HANDLE file, WCHAR out[64]) {
     BY_HANDLE_FILE_INFORMATION info;
@@ -443,12 +450,13 @@ static void ferry__stream_ask(ferry__stream *stream) {
     uint32_t unread = stream->end - stream->begin;
     memmove(stream->buffer, stream->buffer + stream->begin, unread);
     stream->begin = 0, stream->end = unread;
-    stream->pending = ReadFile(stream->object.handle, stream->buffer + unread, (DWORD)sizeof stream->buffer - unread, NULL, &stream->reading) ||
-                      GetLastError() == ERROR_IO_PENDING;
+    stream->pending =
+        ReadFile(stream->object.handle, stream->buffer + unread, (DWORD)sizeof stream->buffer - unread, NULL, &stream->reading) ||
+        GetLastError() == ERROR_IO_PENDING;
     if (!stream->pending) ferry__stream_end(stream);
 }
 
-/* Have the bytes come that were asked for? */
+/* Have bytes come that were asked for? (A peer may write none.) */
 static int ferry__stream_got(ferry__stream *stream) {
     DWORD got = 0;
     if (!stream->pending) return 0;
@@ -458,7 +466,7 @@ static int ferry__stream_got(ferry__stream *stream) {
     }
     stream->pending = 0;
     stream->end += got;
-    return 1;
+    return got > 0;
 }
 
 /* The process at the other end, as the system (pid) or itself tells it. A number may be given to another process when the first has died:
@@ -494,7 +502,9 @@ int ferry__platform_peer(ferry__os os, uint32_t *pid, ferry_why *why) {
 
 /* Nobody else asks for WRITE_DAC alone: the mark of a gift. */
 #define FERRY__GIFT WRITE_DAC
-static DWORD ferry__gift_access(int i) { return i == 0 ? SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY : EVENT_MODIFY_STATE | SYNCHRONIZE; }
+static DWORD ferry__gift_access(int i) {
+    return i == 0 ? SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY : EVENT_MODIFY_STATE | SYNCHRONIZE;
+}
 
 static void ferry__take_back(HANDLE process, uint64_t *gift) {
     int i;
@@ -622,8 +632,8 @@ static void ferry__stream_introduce(ferry__stream *stream, uint32_t pid) {
     ferry__stream_forget_held(stream);
 }
 
-/* Reads the preface of a message if it is there: 1, or 0 not yet. Whoever writes none is no process of Ferry's; his bytes pass as they are,
- * so that the channel can say so. */
+/* Reads the preface of a message if it is there: 1, or 0 not yet. Whoever writes none, or one of an empty message, is no process of Ferry's;
+ * his bytes pass as they are, so that the channel can say so. */
 static int ferry__stream_read_preface(ferry__stream *stream, ferry__os *passed) {
     const char *at = stream->buffer + stream->begin;
     uint32_t unread = stream->end - stream->begin;
@@ -631,12 +641,14 @@ static int ferry__stream_read_preface(ferry__stream *stream, ferry__os *passed) 
     ferry__os gift;
     if (unread < sizeof preface.magic) return 0;
     memcpy(&preface.magic, at, sizeof preface.magic);
-    if (preface.magic != FERRY__PREFACE_MAGIC) {
+    if (preface.magic == FERRY__PREFACE_MAGIC) {
+        if (unread < sizeof preface) return 0;
+        memcpy(&preface, at, sizeof preface);
+    }
+    if (preface.magic != FERRY__PREFACE_MAGIC || preface.bytes == 0) {
         stream->left = UINT32_MAX;
         return 1;
     }
-    if (unread < sizeof preface) return 0;
-    memcpy(&preface, at, sizeof preface);
     stream->begin += (uint32_t)sizeof preface;
     stream->left = preface.bytes;
     if (stream->process == NULL) ferry__stream_introduce(stream, preface.pid);
@@ -674,15 +686,16 @@ static int ferry__stream_is_ready(ferry__stream *stream) {
 }
 
 static void ferry__stream_free(ferry__stream *stream) {
-    char scrap[256];
+    char scrap[FERRY__MAX_MESSAGE];
     ferry__os passed = FERRY__NO_OS;
     DWORD done;
-    /* What was given and never taken would stay in the table. */
-    while (ferry__platform_receive((ferry__os)stream, scrap, sizeof scrap, &passed) > 0) {
+    int got = 1, messages;
+    /* What was given and never taken would stay in the table. A peer that goes on writing is not heard out. */
+    for (messages = 0; got > 0 && messages < 64; messages++) {
+        got = ferry__platform_receive((ferry__os)stream, scrap, sizeof scrap, &passed);
         ferry__platform_close(passed);
         passed = FERRY__NO_OS;
     }
-    ferry__platform_close(passed);
     if (stream->pending) {
         CancelIoEx(stream->object.handle, &stream->reading);
         GetOverlappedResult(stream->object.handle, &stream->reading, &done, TRUE);
@@ -711,10 +724,9 @@ static int ferry__doorway_open(ferry__doorway *doorway) {
         !SetSecurityDescriptorDacl(&descriptor, TRUE, &list.acl, FALSE))
         return -1;
     attributes.nLength = sizeof attributes, attributes.lpSecurityDescriptor = &descriptor, attributes.bInheritHandle = FALSE;
-    doorway->object.handle =
-        CreateNamedPipeW(doorway->pipe, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
-                         PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, PIPE_UNLIMITED_INSTANCES,
-                         FERRY__PIPE_BYTES, FERRY__PIPE_BYTES, 0, &attributes);
+    doorway->object.handle = CreateNamedPipeW(doorway->pipe, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
+                                              PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+                                              PIPE_UNLIMITED_INSTANCES, FERRY__PIPE_BYTES, FERRY__PIPE_BYTES, 0, &attributes);
     if (doorway->object.handle == INVALID_HANDLE_VALUE) return -1;
     doorway->pending = ConnectNamedPipe(doorway->object.handle, &doorway->connecting) || GetLastError() == ERROR_IO_PENDING;
     if (!doorway->pending) SetEvent(doorway->event); /* somebody has come already, or even gone */
@@ -809,7 +821,8 @@ int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why 
     ResetEvent(doorway->event);
     if (stream == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     *out = (ferry__os)stream;
-    if (ferry__doorway_open(doorway) != 0) ferry__close_handle(&doorway->object.handle), SetEvent(doorway->event); /* the next call tries again */
+    if (ferry__doorway_open(doorway) != 0)
+        ferry__close_handle(&doorway->object.handle), SetEvent(doorway->event); /* the next call tries again */
     return 1;
 fail:
     ferry__close_handle(&doorway->object.handle);
@@ -824,6 +837,7 @@ int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why) {
     *out = FERRY__NO_OS;
     if (ferry__wide(path, wide, 512) == 0) {
         file = CreateFileW(wide, FILE_READ_ATTRIBUTES, FERRY__SHARE_ALL, NULL, OPEN_EXISTING, 0, NULL);
+        if (file == INVALID_HANDLE_VALUE && ferry__is_going(wide, GetLastError())) return 0;
         if (file != INVALID_HANDLE_VALUE && ferry__pipe_of(file, pipe) == 0)
             end = CreateFileW(pipe, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING,
                               FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
@@ -831,8 +845,7 @@ int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why) {
         if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
     }
     if (end == INVALID_HANDLE_VALUE) {
-        if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND || error == ERROR_PIPE_BUSY || error == ERROR_DELETE_PENDING)
-            return 0;
+        if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND || error == ERROR_PIPE_BUSY) return 0;
         return ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be connected to: %s", path, ferry__says(error).text);
     }
     stream = ferry__stream_new(end, 0);

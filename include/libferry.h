@@ -63,6 +63,7 @@
 extern "C" {
 #endif
 
+/* For Windows: whoever uses the DLL defines FERRY_SHARED. Nobody needs to for the static library. */
 #ifndef FERRY_API
 #if defined(_WIN32) && defined(FERRY_SHARED)
 #ifdef FERRY_BUILDING
@@ -295,10 +296,11 @@ typedef struct ferry_env_desc {
     uint32_t num_rows; /* 0 means 1; at most FERRY_MAX_ROWS */
     /* Where to meet; FERRY_ADDRESS in the process environment takes precedence, so that launchers work with any engine. NULL: it alone.
      *   NAME              serve that name ([A-Za-z0-9][A-Za-z0-9._-]*, at most 40 characters), in FERRY_RUNTIME_DIR, else
-     *                     $XDG_RUNTIME_DIR/ferry, else /tmp/ferry-UID
-     *   /absolute/path    serve that path
+     *                     $XDG_RUNTIME_DIR/ferry, else /tmp/ferry-UID; on Windows %LOCALAPPDATA%\ferry, and either case of a letter
+     *                     is the same
+     *   /absolute/path    serve that path; on Windows also C:\path
      *   serve:WHERE, connect:WHERE, connect:WHERE#INDEX    the same, with the role spelled out
-     *   fd:N              a connected stream socket that was inherited; there is no second agent
+     *   fd:N              a connected stream socket that was inherited; there is no second agent. Not on Windows: FERRY_EUNSUPPORTED
      */
     const char *address;
     const char *name; /* shown to people; NULL: the address */

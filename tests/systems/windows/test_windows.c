@@ -96,7 +96,10 @@ static void test_directories_have_names_in_unicode(const char *directory) {
     ferry_agent *agent;
     const ferry_turn *turn;
     int got;
-    snprintf(path, sizeof path, "%s\\gr\xc3\xb6\xc3\x9f" "e", directory);
+    snprintf(path, sizeof path,
+             "%s\\gr\xc3\xb6\xc3\x9f"
+             "e",
+             directory);
     CHECK(MultiByteToWideChar(CP_UTF8, 0, path, -1, wide, 128) > 0);
     CHECK(SetEnvironmentVariableW(L"FERRY_RUNTIME_DIR", wide));
     env = open_small_env("name", &why);
@@ -202,6 +205,20 @@ static void greet(HANDLE pipe, const preface *before) {
     write_all(pipe, &message, sizeof message);
 }
 
+/* Writes messages for as long as they are taken: empty ones, or ones that say nothing. */
+static DWORD WINAPI flood(void *argument) {
+    HANDLE pipe = *(HANDLE *)argument;
+    struct {
+        preface before;
+        char scrap[64];
+    } message;
+    DWORD done;
+    memset(&message, 0, sizeof message);
+    message.before.magic = PREFACE_MAGIC, message.before.bytes = sizeof message.scrap;
+    while (WriteFile(pipe, &message, sizeof message, &done, NULL)) continue;
+    return 0;
+}
+
 static void test_strangers_are_turned_away(const char *directory) {
     heard log = {""};
     ferry_env *env = open_hearing_env("door", &log);
@@ -209,7 +226,8 @@ static void test_strangers_are_turned_away(const char *directory) {
     ferry_why why;
     const ferry_turn *turn;
     HANDLE pipe;
-    preface half = {PREFACE_MAGIC, 1u << 30, 0, 0, {0}};
+    preface half = {PREFACE_MAGIC, 1u << 30, 0, 0, {0}}, empty = {PREFACE_MAGIC, 0, 0, 0, {0}};
+    HANDLE flooder;
     int got, i;
     pipe = open_pipe(directory, "door");
     write_all(pipe, "GET / HTTP/1.1\r\n\r\n", 18);
@@ -220,6 +238,15 @@ static void test_strangers_are_turned_away(const char *directory) {
     write_all(pipe, "0123456789012345", 16);
     wait_for(env, &log, "does not speak Ferry");
     CloseHandle(pipe);
+    pipe = open_pipe(directory, "door");
+    write_all(pipe, &empty, sizeof empty);
+    wait_for(env, &log, "does not speak Ferry: its bytes begin with 0x50525246");
+    CloseHandle(pipe);
+    pipe = open_pipe(directory, "door"); /* who never ends is not heard out */
+    flooder = CreateThread(NULL, 0, flood, &pipe, 0, NULL);
+    wait_for(env, &log, "does not speak Ferry");
+    CHECK(WaitForSingleObject(flooder, 10000) == WAIT_OBJECT_0);
+    CloseHandle(flooder), CloseHandle(pipe);
     for (i = 0; i < 20; i++) { /* who says nothing, and goes */
         pipe = open_pipe(directory, "door");
         if (i % 2 == 0) write_all(pipe, &half, 7);
