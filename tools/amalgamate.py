@@ -29,7 +29,7 @@ def without_comments(text: str) -> str:
 
 
 class Amalgamation:
-    """A C file with its own includes inlined, each where it is first met.
+    """A C file with its own includes inlined, each where it is first met; under a condition, again wherever it is met.
 
     Attributes:
         parts: The text so far.
@@ -51,10 +51,9 @@ class Amalgamation:
                 depth += 0 if condition is None else 1 if condition[1] == "if" else -1
                 self.parts.append(line)
             elif found[1] not in self._met:
-                conditional = under_condition or depth > 0
-                if conditional and found[1].endswith(".h"):
-                    raise SystemExit(f"{name} is the first to include {found[1]}, and does so under a condition")
-                self._inline(found[1], under_condition=conditional)
+                self._inline(found[1], under_condition=under_condition or depth > 0)
+        if under_condition:  # what only some systems see, the others have yet to meet
+            self._met.discard(name)
 
 
 def main() -> None:
