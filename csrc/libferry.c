@@ -26,6 +26,7 @@
 
 #if defined(_WIN32)
 #include "platform_windows.c"
+#include "platform_windows_pipes.c"
 #elif defined(__APPLE__)
 #include "platform_macos.c"
 #else
