@@ -272,18 +272,25 @@ static void play_threaded(const library *lib, int round) {
     for (int i = 0; i < CHANNELS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
-/* Loads the shared library that lies beside the folder of the tests, plays, and unloads it, to the last page. */
-static void play_loaded(const library *ignored, int round) {
-    char path[PATH_MAX], *end;
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    void *handle;
-    library lib;
-    (void)ignored;
+/* The shared library, beside the folder of the tests. */
+static void shared_library(char path[PATH_MAX]) {
+    const char tail[] = "/../libferry.so";
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    char *end;
     CHECK(length > 0);
     path[length] = '\0';
     end = strrchr(path, '/');
-    CHECK(end != NULL && (size_t)(end - path) + sizeof "/../libferry.so" < sizeof path);
-    memcpy(end, "/../libferry.so", sizeof "/../libferry.so");
+    CHECK(end != NULL && (size_t)(end - path) + sizeof tail <= PATH_MAX);
+    memcpy(end, tail, sizeof tail);
+}
+
+/* Loads it, plays, and unloads it, to the last page. */
+static void play_loaded(const library *ignored, int round) {
+    char path[PATH_MAX];
+    void *handle;
+    library lib;
+    (void)ignored;
+    shared_library(path);
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) fprintf(stderr, "%s\n", dlerror());
     CHECK(handle != NULL);
@@ -304,12 +311,14 @@ static void test_nothing_is_left_behind(const char *what, void (*play)(const lib
 }
 
 int main(void) {
-    char directory[64];
+    char directory[64], path[PATH_MAX];
     begin_test(110, directory);
     setvbuf(stdout, NULL, _IOLBF, 0);
     test_nothing_is_left_behind("ticked by one thread", play_ticked, ROUNDS);
     test_nothing_is_left_behind("a thread for each environment", play_threaded, ROUNDS);
-    test_nothing_is_left_behind("the library loaded and unloaded", play_loaded, ROUNDS);
+    shared_library(path);
+    if (access(path, R_OK) == 0) test_nothing_is_left_behind("the library loaded and unloaded", play_loaded, ROUNDS);
+    else printf("      there is no %s to be loaded\n", path); /* the Makefile builds it first */
     end_test(directory);
     return 0;
 }
