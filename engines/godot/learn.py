@@ -98,6 +98,7 @@ def draw(generations: list[list[float]], path: Path) -> None:
     axes.plot(at, middle, marker="o", markersize=3, label="median")
     axes.plot(at, np.max(generations, axis=1), linewidth=1, label="best")
     axes.axhline(500, linestyle="--", color="grey", linewidth=1, label="the most there is")
+    axes.set_xticks(at)
     axes.set_ylim(0, 520)
     axes.legend(loc="lower right")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,17 @@ def test_an_agent_learns(godot: str) -> None:
     means = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("generation")]
     assert means[0] < 250
     assert means[-1] >= 350
+
+
+def test_the_readme_leads_to_a_game(godot: str, tmp_path: Path) -> None:
+    """Its files and its program, as they stand there."""
+    scene, project, script, program, *_ = re.findall(r"```\w+\n(.*?)```", (ENGINE / "README.md").read_text(), re.DOTALL)
+    for name, text in {"chase.tscn": scene, "project.godot": project, "agent.gd": script}.items():
+        (tmp_path / name).write_text(text)
+    subprocess.run([str(ENGINE / "build.sh"), str(tmp_path)], check=True, timeout=BUILD_LIMIT_S)
+    command = [sys.executable, "-c", program.replace('"godot"', repr(godot))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "reached the flag in 20 of 20 episodes", done.stdout + done.stderr
 
 
 # ---- Spaces and values ----
