@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,43 +18,36 @@ SOURCES = ROOT / "csrc"
 
 # Texts and characters are matched so that what looks like a comment in them is none.
 _TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_INDENT = re.compile(r"^ +")
+_CONTINUED = re.compile(r" +\\$")
 _INCLUDE = re.compile(r'\s*#\s*include "([^"]+)"')
 _CONDITION = re.compile(r"\s*#\s*(if|endif)")
 
 
 def without_comments(text: str) -> str:
-    """The text with a space for each comment, and without the lines that this leaves empty."""
+    """The text with a space for each comment, without the lines that this leaves empty, and indented by tabs."""
     bare = _TOKEN.sub(lambda found: " " if found[0].startswith("/") else found[0], text)
-    lines = [line.rstrip() for line in bare.splitlines()]
+    lines = [_INDENT.sub(lambda found: "\t" * (len(found[0]) // 4), line.rstrip()) for line in bare.splitlines()]
+    lines = [_CONTINUED.sub(r" \\", line) for line in lines]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).strip()) + "\n"
 
 
-class Amalgamation:
-    """A C file with its own includes inlined, each where it is first met; under a condition, again wherever it is met.
+def inlined(name: str, met: set[str]) -> Iterator[str]:
+    """The parts of a file of csrc with its includes in place, each where it is first met; those of libferry.h stay.
 
-    Attributes:
-        parts: The text so far.
+    What is met under a condition, as the file of one system is, has not been met by the others: they get it again.
     """
-
-    def __init__(self, name: str) -> None:
-        self.parts: list[str] = []
-        self._met: set[str] = set()
-        self._inline(name, under_condition=False)
-
-    def _inline(self, name: str, *, under_condition: bool) -> None:
-        self._met.add(name)
-        self.parts.append(f"/* ---- {name} ---- */\n")
-        depth = -1 if name.endswith(".h") else 0  # a header's guard is no condition
-        for line in without_comments((SOURCES / name).read_text(encoding="utf-8")).splitlines(keepends=True):
-            found = _INCLUDE.match(line)
-            if found is None or found[1] == HEADER.name:
-                condition = _CONDITION.match(line)
-                depth += 0 if condition is None else 1 if condition[1] == "if" else -1
-                self.parts.append(line)
-            elif found[1] not in self._met:
-                self._inline(found[1], under_condition=under_condition or depth > 0)
-        if under_condition:  # what only some systems see, the others have yet to meet
-            self._met.discard(name)
+    met.add(name)
+    yield f"/* ---- {name} ---- */\n"
+    depth = -1 if name.endswith(".h") else 0  # a header's guard is no condition
+    for line in without_comments((SOURCES / name).read_text(encoding="utf-8")).splitlines(keepends=True):
+        found = _INCLUDE.match(line)
+        if found is None or found[1] == HEADER.name:
+            condition = _CONDITION.match(line)
+            depth += 0 if condition is None else 1 if condition[1] == "if" else -1
+            yield line
+        elif found[1] not in met:
+            yield from inlined(found[1], met.copy() if depth > 0 else met)
 
 
 def main() -> None:
@@ -62,7 +56,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
     shutil.copy(HEADER, folder)
-    text = "".join(Amalgamation("libferry.c").parts)
+    text = "".join(inlined("libferry.c", set()))
     banner = "libferry in one file, made from csrc, where it is explained; libferry.h is its manual."
     (folder / "libferry.c").write_text(f"/* {banner}\n\n{licence}\n*/\n\n{text}", encoding="utf-8")
 
