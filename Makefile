@@ -39,7 +39,7 @@ PORTABLE := $(filter-out csrc/libferry.c csrc/platform_%.c,$(CSRC))
 help:
 	@echo 'make demo    a policy learns to balance a pole that lives in another process'
 	@echo 'make test    all tests: C as C99 and C++17, C tests, Python tests'
-	@echo 'make test-engines   Godot, LÖVE, C++, Rust, C#: whatever of them is here'
+	@echo 'make test-engines   Godot, LÖVE, C++, Rust, C#: whatever of them is here, and a table of their speeds'
 	@echo 'make test-systems   Windows, other processors: what emulators here can run'
 	@echo 'make test-clients   Stable-Baselines3, TorchRL, Atari, ViZDoom and others, with Ferry between them'
 	@echo 'make test-gymnasium Gymnasium'\''s own tests of vector environments, of Ferry'\''s'
@@ -71,6 +71,7 @@ test-c:
 .PHONY: test-engines test-systems
 test-engines: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples
+	@$(PY) bench/engines/table.py
 	@$(PY) -m pytest tests/engines
 test-systems: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test library examples
@@ -112,7 +113,7 @@ lint-cython:
 lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
-C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c bench/engines/loops/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
     tests/interop/*/*.c)
 
 .PHONY: format
