@@ -313,6 +313,14 @@ def test_a_reset_may_take_many_frames(play: Play) -> None:
     assert env.step(0)[0].tolist() == [1, 1]
 
 
+def test_a_reset_may_fail_after_a_while(play: Play) -> None:
+    env = play("counter")
+    for frames in (0, 3):
+        with pytest.raises(ferry.BackendError, match="no such level"):
+            env.reset(options={"frames": frames, "fail": "no such level"})
+        assert env.reset()[0].tolist() == [0, 0]
+
+
 # ---- Coming and going ----
 
 
@@ -344,13 +352,23 @@ def test_an_agent_may_leave_in_mid_reset(served: subprocess.Popen[str]) -> None:
         env.reset(seed=1)
     impatient = ferry.ClientEnv("counter", timeout=0.2)
     with pytest.raises(ferry.FerryTimeoutError):
-        impatient.reset(seed=2, options={"frames": 100_000})
+        impatient.reset(seed=2, options={"frames": 100_000, "fail": "not for the next"})
     impatient.close()
     with ferry.ClientEnv("counter", timeout=PATIENCE) as env:
         observation, info = env.reset(seed=3)
         assert observation.tolist() == [0, 0]
         assert info["seeds"] == [1, 2, 3]
         assert env.step(0)[0].tolist() == [1, 1]
+    assert served.poll() is None
+
+
+def test_a_node_that_is_disabled_leaves_and_comes_back(served: subprocess.Popen[str]) -> None:
+    """In mid-turn, from its own script."""
+    with ferry.ClientEnv("counter", timeout=PATIENCE) as env:
+        for _ in range(3):
+            with pytest.raises(ferry.PeerGoneError):
+                env.reset(options={"rest": 5})
+            assert env.reset()[0].tolist() == [0, 0]
     assert served.poll() is None
 
 

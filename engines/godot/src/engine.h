@@ -102,9 +102,29 @@ void engine_end(void);
     X(_get_observation_space)                                                                                                              \
     X(_get_action_space)                                                                                                                   \
     X(_get_info_space)                                                                                                                     \
-    X(_reset) X(_apply_action) X(_get_observation) X(_get_reward) X(_is_terminated) X(_is_truncated) X(_get_info) X(_reset_completed)      \
-        X(emit_signal) X(connect) X(has_signal) X(keys) X(append) X(erase) X(duplicate) X(get_tree) X(get_name) X(notification) X(quit)    \
-            X(set_physics_process_internal) X(set_physics_process_priority) X(set_process_mode) X(set_pause)
+    X(_reset)                                                                                                                              \
+    X(_apply_action)                                                                                                                       \
+    X(_get_observation)                                                                                                                    \
+    X(_get_reward)                                                                                                                         \
+    X(_is_terminated)                                                                                                                      \
+    X(_is_truncated)                                                                                                                       \
+    X(_get_info)                                                                                                                           \
+    X(_reset_completed)                                                                                                                    \
+    X(emit_signal)                                                                                                                         \
+    X(connect)                                                                                                                             \
+    X(has_signal)                                                                                                                          \
+    X(keys)                                                                                                                                \
+    X(append)                                                                                                                              \
+    X(erase)                                                                                                                               \
+    X(duplicate)                                                                                                                           \
+    X(get_tree)                                                                                                                            \
+    X(get_name)                                                                                                                            \
+    X(notification)                                                                                                                        \
+    X(quit)                                                                                                                                \
+    X(set_physics_process_internal)                                                                                                        \
+    X(set_physics_process_priority)                                                                                                        \
+    X(set_process_mode)                                                                                                                    \
+    X(set_pause)
 
 #define ENGINE_NAME(name) NAME_##name,
 enum engine_name { ENGINE_NAMES(ENGINE_NAME) NUM_NAMES };

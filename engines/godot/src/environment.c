@@ -317,6 +317,7 @@ static void begin_step(environment *e) {
 }
 
 static void begin(environment *e, const ferry_turn *turn) {
+    e->why.text[0] = '\0';
     if (turn->kind == FERRY_LEFT) {
         const char *reason = ferry_strerror(turn->reason);
         abandon(e);
@@ -402,7 +403,7 @@ static void notified(GDExtensionClassInstancePtr instance, int32_t what, GDExten
     (void)reversed;
     if (what == INTERNAL_PHYSICS_PROCESS) tick(e);
     if (what == ENTER_TREE && e->enabled) physics(e, 1);
-    if (what == EXIT_TREE) close_env(e);
+    if (what == EXIT_TREE) pause(e, 0), close_env(e); /* the tree now: it is out of reach afterwards */
 }
 
 static void set_int(environment *e, const string *setter, int64_t value) {
@@ -470,6 +471,7 @@ static void set_address(void *instance, const variant *const *arguments, int cou
     if (address == NULL) return;
     free(e->address);
     e->address = address;
+    if (e->enabled && e->env == NULL) physics(e, 1);
 }
 
 #define NUMBER(name, low, high)                                                                                                            \
@@ -495,6 +497,7 @@ static void has_agent(void *instance, const variant *const *arguments, int count
 static void fail(void *instance, const variant *const *arguments, int count, variant *out) {
     environment *e = instance;
     (void)count, (void)out;
+    if (e->owed == NULL || e->resetting == RESET_QUEUED) return; /* a _reset for an agent that has left */
     if (e->why.text[0] == '\0') variant_print(arguments[0], e->why.text, sizeof e->why.text);
 }
 

@@ -1,5 +1,5 @@
 extends FerryEnvironment
-## Counts the ticks of its world. A reset may take some, an episode has 10.
+## Counts the ticks of its world. A reset may take some, may fail, and may close the place for a while; an episode has 10.
 
 var ticks := 0
 var applied := 0
@@ -8,6 +8,7 @@ var seeds: Array[int] = []
 var joined := 0
 var left := 0
 var episodes := 0
+var rest := 0
 
 
 func _ready() -> void:
@@ -21,6 +22,9 @@ func _ready() -> void:
 func _physics_process(_delta: float) -> void:
 	all_ticks += int(not get_tree().paused)
 	ticks += int(not get_tree().paused)
+	rest -= 1
+	if rest == 0:
+		enabled = true
 
 
 func _get_observation_space() -> Dictionary:
@@ -34,6 +38,11 @@ func _get_action_space() -> Dictionary:
 func _reset(agent_seed: int, options: Dictionary) -> void:
 	for i in int(options.get("frames", 0)):
 		await get_tree().physics_frame
+	if options.has("fail"):
+		fail(options.fail)
+	if options.has("rest"):
+		rest = int(options.rest)
+		enabled = false
 	seeds.append(agent_seed)
 	ticks = 0
 	applied = 0
