@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,59 @@ def make(*command: str | os.PathLike[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+class Program:
+    """A Windows program that runs, and dies with this process.
+
+    Its input and output are pipes, because Windows' Python under Wine takes no files. Nobody waits for the end of its
+    output: services that it happens to start outlive it, and hold the pipe open.
+    """
+
+    def __init__(self, command: list[str], env: dict[str, str], folder: Path) -> None:
+        self._command = command
+        self._printed = b""
+        self._process = subprocess.Popen(
+            [str(paths.launcher()), str(os.getpid()), *command],
+            env=env,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def printed(self) -> str:
+        """What it has printed so far."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self._process.stdout.fileno(), 1 << 16):
+                self._printed += part
+        return self._printed.decode(errors="replace")
+
+    def wait(self, seconds: float = RUN_S) -> int:
+        """Waits for its end; returns its exit code."""
+        deadline = time.monotonic() + seconds
+        while self._process.poll() is None:
+            if time.monotonic() > deadline:
+                self.end()
+                raise AssertionError(f"{self._command} has not ended after {seconds} s:\n{self.printed()}")
+            self.printed()  # so that its pipe does not fill up
+            time.sleep(0.02)
+        return self._process.returncode
+
+    def end(self) -> None:
+        """Kills it, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(RUN_S)
+        assert self._process.stdout is not None
+        self.printed()
+        self._process.stdout.close()
+
+
 class Wine:
     """A Windows of its own, in a folder.
 
@@ -45,7 +99,6 @@ class Wine:
     def __init__(self, folder: Path) -> None:
         self._command, self._server = legs.need("wine", "wineserver")
         self._folder = folder
-        self._count = 0
         self._env = {
             key: value for key, value in os.environ.items() if key != "DISPLAY" and not key.startswith("FERRY_")
         }
@@ -71,39 +124,18 @@ class Wine:
         subprocess.run([self._server, "-k"], env=self._env, check=False, timeout=RUN_S)
         shutil.rmtree(self._folder / "prefix", ignore_errors=True)
 
-    def start(self, *command: str | os.PathLike[str], **variables: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """Starts a program, which dies with this process; and the file that receives what it prints.
+    def start(self, *command: str | os.PathLike[str]) -> Program:
+        """Starts a program."""
+        return Program([self._command, *map(str, command)], self._env, self._folder)
 
-        A file, because services that outlive the program would hold a pipe open; through `cat`, and with a pipe for its
-        input, because Windows' Python under Wine takes no files.
-        """
-        self._count += 1
-        printed = self._folder / f"printed-{self._count}"
-        launcher = str(paths.launcher())
-        script = 'echo | "$0" $$ "$@" 2>&1 | cat; exit "${PIPESTATUS[1]}"'
-        shell = [launcher, str(os.getpid()), "bash", "-c", script, launcher, self._command, *map(str, command)]
-        with printed.open("wb") as out:
-            process = subprocess.Popen(
-                shell,
-                env=self._env | variables,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return process, printed
-
-    def run(self, *command: str | os.PathLike[str], seconds: float = RUN_S, **variables: str) -> str:
+    def run(self, *command: str | os.PathLike[str]) -> str:
         """Runs a program that must succeed; returns what it printed."""
-        process, printed = self.start(*command, **variables)
+        program = self.start(*command)
         try:
-            code = process.wait(seconds)
+            code = program.wait()
+            text = program.printed()
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        text = printed.read_text(errors="replace")
+            program.end()
         assert code == 0, f"{command} ended with {code}:\n{text}"
         return text
 
@@ -153,9 +185,23 @@ def test_what_is_windows_own(wine: Wine, compiler: str, library: Path, tmp_path:
     print(printed)
 
 
-def test_a_dll_exports_what_the_header_declares(compiler: str, tmp_path: Path) -> None:
-    dll = tmp_path / "ferry.dll"
-    make(compiler, *FLAGS, "-DFERRY_SHARED", "-shared", "-o", dll, ROOT / "csrc/libferry.c")
+@pytest.fixture(scope="module")
+def dll(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dynamic library, with libferry.dll.a for the linker beside it."""
+    dll = tmp_path_factory.mktemp("dll") / "ferry.dll"
+    implib = f"-Wl,--out-implib,{dll.parent / 'libferry.dll.a'}"
+    make(compiler, *FLAGS, "-DFERRY_SHARED", "-shared", "-o", dll, ROOT / "csrc/libferry.c", implib)
+    return dll
+
+
+def test_a_program_with_the_dll_plays(wine: Wine, compiler: str, dll: Path) -> None:
+    program = dll.parent / "test_turns.exe"
+    shared = ["-DFERRY_SHARED", f"-L{dll.parent}", "-lferry.dll"]
+    make(compiler, *FLAGS, *TEST_FLAGS[:-1], "-o", program, ROOT / "tests/c/test_turns.c", *shared)
+    wine.run(program)
+
+
+def test_a_dll_exports_what_the_header_declares(dll: Path) -> None:
     shown = subprocess.run([f"{TARGET}-objdump", "-p", dll], capture_output=True, text=True, check=True).stdout
     table = shown[shown.index("[Ordinal/Name Pointer] Table") :].split("\n\n")[0]
     exported = {line.split()[-1] for line in table.splitlines()[1:]}
@@ -178,9 +224,13 @@ class Player:
         self.wine = wine
         self._command = [python, HERE / "play.py"]
 
-    def start(self, side: str, address: str) -> tuple[subprocess.Popen[bytes], Path]:
+    def start(self, side: str, address: str) -> Program:
         """Starts a side."""
         return self.wine.start(*self._command, side, address)
+
+    def command(self, *arguments: str) -> Program:
+        """Starts `python -m ferry`."""
+        return self.wine.start(self._command[0], "-m", "ferry", *arguments)
 
     def run(self, side: str, address: str = "pole") -> dict[str, Any]:
         """Plays a side, and returns what it says at the end."""
@@ -202,51 +252,65 @@ def player(wine: Wine, compiler: str) -> Player:
     return Player(wine, Path(built.stdout.strip()))
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kills what `Wine.start` has started, if it has not ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(RUN_S)
-
-
 @PATIENT
 def test_python_plays_python_that_serves(player: Player) -> None:
-    server, _ = player.start("ServerBackend", "pole")
+    server = player.start("ServerBackend", "pole")
     try:
         assert player.run("ClientEnv")["episodes"] > 100
         assert player.run("ClientEnv")["episodes"] > 100  # the next agent is taken
     finally:
-        end(server)
+        server.end()
 
 
 @PATIENT
 def test_python_plays_python_that_connects(player: Player) -> None:
-    backend, printed = player.start("ClientBackend", "pole")
+    backend = player.start("ClientBackend", "pole")
     try:
         assert player.run("ServerEnv")["episodes"] > 100
-        assert backend.wait(RUN_S) == 0, printed.read_text()  # it ends when its agent has closed
+        assert backend.wait() == 0, backend.printed()  # it ends when its agent has closed
     finally:
-        end(backend)
+        backend.end()
 
 
 @PATIENT
 def test_python_plays_c(player: Player, compiler: str, library: Path, tmp_path: Path) -> None:
     pole = tmp_path / "pole.exe"
     make(compiler, *FLAGS, "-o", pole, ROOT / "examples/c/pole.c", library)
-    one, _ = player.wine.start(pole, "pole")
-    many, _ = player.wine.start(pole, "poles", "8")
+    one = player.wine.start(pole, "pole")
+    many = player.wine.start(pole, "poles", "8")
     try:
         played = player.run("ClientEnvInC")
         print(played)
         assert played["steps"] > 10
         assert player.run("vector", "poles") == {"shape": [8, 4]}
     finally:
-        end(one)
-        end(many)
+        one.end()
+        many.end()
+
+
+@PATIENT
+def test_the_command_serves_and_launch_attaches(player: Player) -> None:
+    server = player.command("serve", "CartPole-v1", "--address", "served")
+    try:
+        assert player.run("attached", "served")["episodes"] > 100
+        assert "serving CartPole-v1 as 'served'" in server.printed()
+    finally:
+        server.end()
+
+
+@PATIENT
+def test_workers_are_gymnasiums(player: Player) -> None:
+    assert player.run("workers") == {"shape": [2, 4]}
 
 
 @PATIENT
 def test_what_windows_lacks_is_said(player: Player) -> None:
+    listing = player.command("ls")
+    try:
+        assert listing.wait() == 1
+        assert "on Windows there is `ferry serve`" in listing.printed()
+    finally:
+        listing.end()
     said = player.run("refusals")
     assert "NotImplementedError: launch starts no processes on Windows yet" in said["launch"]
     assert "on Windows no connection is inherited; use a name" in said["fd"]

@@ -58,6 +58,11 @@ def play_in_c(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
     return {"steps": steps, "steps_per_s": round(STEPS / (time.perf_counter() - start))}
 
 
+def make_pole() -> gymnasium.Env[Any, Any]:
+    """For workers, which import it."""
+    return gymnasium.make("CartPole-v1")
+
+
 def refusals() -> dict[str, str]:
     """What is said of that which is not on Windows."""
     said = {}
@@ -79,6 +84,14 @@ def main(side: str, address: str) -> None:
         print(json.dumps(refusals()))
     elif side in ("ServerBackend", "ClientBackend"):
         getattr(ferry, side)("CartPole-v1", address).run()
+    elif side == "attached":
+        with ferry.launch(address=address, timeout=TIMEOUT) as env:
+            print(json.dumps(play(env)))
+    elif side == "workers":
+        async_envs = ferry.AsyncVectorEnv([make_pole] * 2)
+        observations, _ = async_envs.reset(seed=1)
+        async_envs.close()
+        print(json.dumps({"shape": list(observations.shape)}))
     elif side == "vector":
         with ferry.ClientVectorEnv(address, timeout=TIMEOUT) as envs:
             envs.reset(seed=1)
