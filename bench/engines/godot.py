@@ -23,7 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -43,6 +43,8 @@ SCENES = Path(__file__).parent / "godot"
 HEADLESS = ["--headless", "--fixed-fps", "60", "--disable-render-loop"]
 BLOCK_STEPS = 250
 WARM_UP_STEPS = 50
+CHECK_STEPS = 100
+"""After so many steps all must have come to the same place."""
 TICKS = 50
 """Physics ticks that a step of ticks.tscn takes."""
 START_LIMIT_S = 60.0
@@ -99,7 +101,19 @@ def running_only_in(pid: int, block: Block) -> Block:
     return run
 
 
-def through_ferry(stack: contextlib.ExitStack, command: list[str], wait: str, ticks: int = 1) -> Block:
+class DiffersError(Exception):
+    """A contender has not done what the others did."""
+
+
+def check(observation: Any, expected: Any) -> None:
+    """Compares what is observed after CHECK_STEPS; JSON has lost the last digits of some."""
+    if not np.allclose(observation, expected, rtol=0, atol=1e-6):
+        raise DiffersError(f"{observation} after {CHECK_STEPS} steps, not {expected}")
+
+
+def through_ferry(
+    stack: contextlib.ExitStack, command: list[str], expected: Any, *, wait: str, ticks: int = 1
+) -> Block:
     """Steps of the example, from Python, and of each the time for one of its ticks."""
     os.environ["FERRY_WAIT"] = wait
     env = ferry.launch(command, start_timeout=START_LIMIT_S)
@@ -108,6 +122,9 @@ def through_ferry(stack: contextlib.ExitStack, command: list[str], wait: str, ti
     stack.enter_context(env)
     still = np.zeros(1, np.float32)
     env.reset(seed=0)
+    for _ in range(CHECK_STEPS // ticks):
+        observation = env.step(still)[0]
+    check(observation, expected)
 
     def play(steps: int) -> None:
         step, reset = env.step, env.reset
@@ -125,33 +142,36 @@ def through_ferry(stack: contextlib.ExitStack, command: list[str], wait: str, ti
     return running_only_in(env.process.pid, block)
 
 
-def without_ferry(stack: contextlib.ExitStack, command: list[str]) -> Block:
-    """Steps of the example that a script in the engine takes, by its own clock."""
-    engine = stack.enter_context(child([*command, "res://own.tscn"], BLOCK=str(BLOCK_STEPS)))
+def without_ferry(stack: contextlib.ExitStack, command: list[str]) -> tuple[Block, Any]:
+    """Steps of the example that a script in the engine takes, by its own clock; and what it observes at the check."""
+    variables = {"BLOCK": str(BLOCK_STEPS), "CHECK": str(CHECK_STEPS)}
+    engine = stack.enter_context(child([*command, "res://own.tscn"], **variables))
     assert engine.stdout is not None
     lines = engine.stdout
-    while not lines.readline().strip().isdecimal():
+    line = lines.readline()
+    while not line.startswith("["):
         assert engine.poll() is None, "the scene own.tscn ended"
+        line = lines.readline()
+    observed = json.loads(line)
 
     def block() -> float:
         lines.readline()  # may hold the time that it was stopped
         return int(lines.readline()) * 1000 / BLOCK_STEPS
 
-    os.set_blocking(lines.fileno(), True)
-    return running_only_in(engine.pid, block)
+    return running_only_in(engine.pid, block), observed
 
 
-def through_godot_rl(stack: contextlib.ExitStack, command: list[str], python: Path) -> Block:
+def through_godot_rl(stack: contextlib.ExitStack, command: list[str], expected: Any, python: Path) -> Block:
     """Steps of the example through godot-rl."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    trainer = stack.enter_context(child([str(python), str(SCENES / "trainer.py"), port]))
+    trainer = stack.enter_context(child([str(python), str(SCENES / "trainer.py"), port, str(CHECK_STEPS)]))
     engine = stack.enter_context(child([*command, "res://rl.tscn"], PORT=port))
     assert trainer.stdin is not None
     assert trainer.stdout is not None
     stdin, stdout = trainer.stdin, trainer.stdout
-    assert stdout.readline() == "ready\n", "godot-rl's GodotEnv has not met the engine"
+    check(json.loads(stdout.readline()), expected)
 
     def play(steps: int) -> float:
         stdin.write(f"{steps}\n")
@@ -177,12 +197,17 @@ def interpreter_with_godot_rl(folder: Path) -> Path:
     return python
 
 
-def measure(rounds: int = 60) -> dict[str, Any]:
+def measure(rounds: int = 60, *, peers: bool = True) -> dict[str, Any]:
     """Measures all of them.
+
+    Args:
+        rounds: Of alternating blocks.
+        peers: Whether godot-rl is installed and measured too.
 
     Returns:
         Microseconds a step of each, as medians over the blocks; "share_us", how much more than a tick of a long step,
-        as medians of the differences in each round; and what does not run here, with the reason.
+        as medians of the differences in each round; "fast_us" and "fast_share_us", the same of the fastest tenth, which
+        tell more on a machine with other work; and what does not run here, with the reason.
     """
     godot = legs.find("godot")
     if godot is None:
@@ -191,25 +216,30 @@ def measure(rounds: int = 60) -> dict[str, Any]:
     command = [godot, "--path", str(project(build / "bench-godot")), *HEADLESS]
     found: dict[str, Any] = {"engine": subprocess.check_output([godot, "--version"], text=True, timeout=60).strip()}
     with contextlib.ExitStack() as stack:
-        contenders: dict[str, Callable[[], float]] = {
-            "own": without_ferry(stack, command),
-            "ticks": through_ferry(stack, [*command, "res://ticks.tscn"], "spin", TICKS),
-            "ferry": through_ferry(stack, command, "adaptive"),
-            "ferry_spin": through_ferry(stack, command, "spin"),
+        own, expected = without_ferry(stack, command)
+        ticks = [*command, "res://ticks.tscn"]
+        contenders: dict[str, Block] = {
+            "own": own,
+            "ticks": through_ferry(stack, ticks, expected, wait="spin", ticks=TICKS),
+            "ferry": through_ferry(stack, command, expected, wait="adaptive"),
+            "ferry_spin": through_ferry(stack, command, expected, wait="spin"),
         }
         try:
-            python = interpreter_with_godot_rl(build / "godot-rl")
-            contenders["godot_rl"] = through_godot_rl(stack, command, python)
-        except (subprocess.SubprocessError, OSError) as error:
+            if peers:
+                python = interpreter_with_godot_rl(build / "godot-rl")
+                contenders["godot_rl"] = through_godot_rl(stack, command, expected, python)
+            else:
+                found["godot_rl_skipped"] = "not asked for"
+        except (subprocess.SubprocessError, OSError, ValueError) as error:
             found["godot_rl_skipped"] = str(error)
         times: Times = alternate(contenders, rounds)
+    added = [name for name in ("ferry", "ferry_spin", "godot_rl") if name in times]
+    fast = {name: float(np.quantile(ns, 0.1)) / 1e3 for name, ns in times.items()}
     found["us"] = {name: float(np.median(ns)) / 1e3 for name, ns in times.items()}
+    found["fast_us"] = fast
     found["steps_per_s"] = {name: 1e6 / us for name, us in found["us"].items()}
-    found["share_us"] = {
-        name: float(np.median(times[name] - times["ticks"])) / 1e3
-        for name in ("ferry", "ferry_spin", "godot_rl")
-        if name in times
-    }
+    found["share_us"] = {name: float(np.median(times[name] - times["ticks"])) / 1e3 for name in added}
+    found["fast_share_us"] = {name: fast[name] - fast["ticks"] for name in added}
     found["load"] = os.getloadavg()[0]
     if "godot_rl" in times:
         found["speedup"] = found["us"]["godot_rl"] / found["us"]["ferry_spin"]
@@ -229,15 +259,18 @@ def table(found: dict[str, Any]) -> str:
         "godot_rl": "godot-rl",
     }
     lines = [
-        f"Godot {found['engine']}, engines/godot/example",
-        f"{'':44}{'steps/s':>10}{'us/step':>10}{'added us':>10}",
+        f"Godot {found['engine']}, engines/godot/example; load {found['load']:.1f}",
+        f"{'':54}{'median':>20}{'fastest tenth':>20}",
+        f"{'':44}{'steps/s':>10}{'us/step':>10}{'added us':>10}{'us/step':>10}{'added us':>10}",
     ]
     for name, label in labels.items():
         if name not in found["us"]:
             lines.append(f"{label:44}skipped: {found['godot_rl_skipped']}")
             continue
-        added = f"{found['share_us'][name]:10.1f}" if name in found["share_us"] else ""
-        lines.append(f"{label:44}{found['steps_per_s'][name]:10,.0f}{found['us'][name]:10.1f}{added}")
+        line = f"{label:44}{found['steps_per_s'][name]:10,.0f}"
+        for us, share in (("us", "share_us"), ("fast_us", "fast_share_us")):
+            line += f"{found[us][name]:10.1f}" + (f"{found[share][name]:10.1f}" if name in found[share] else " " * 10)
+        lines.append(line.rstrip())
     lines.append(f"Ferry adds {found['share_us']['ferry_spin']:.1f} us when spinning; the bar is {BAR_US:g}")
     if "share_ratio" in found:
         lines.append(f"godot-rl adds {found['share_ratio']:.0f} times as much; the bar is {BAR_RATIO:g}")
@@ -248,9 +281,10 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=60, help="of alternating blocks (default: %(default)s)")
+    parser.add_argument("--no-peers", action="store_true", help="leave godot-rl out")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
-    found = measure(options.rounds)
+    found = measure(options.rounds, peers=not options.no_peers)
     print(json.dumps(found, indent=4) if options.json else table(found))
 
 

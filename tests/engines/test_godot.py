@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -182,6 +183,24 @@ def test_the_readme_leads_to_a_game(godot: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", program.replace('"godot"', repr(godot))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "reached the flag in 20 of 20 episodes", done.stdout + done.stderr
+
+
+def test_the_benchmark_measures_what_it_says(godot: str) -> None:
+    """All of its contenders come to the same place, or it fails."""
+    program = legs.ROOT / "bench" / "engines" / "godot.py"
+    done = subprocess.run(
+        [sys.executable, str(program), "--rounds", "2", "--no-peers", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, "GODOT": godot},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["us"].keys() == {"own", "ticks", "ferry", "ferry_spin"}
+    assert all(us > 0 for us in found["us"].values())
+    assert found["godot_rl_skipped"] == "not asked for"
 
 
 # ---- Spaces and values ----

@@ -10,6 +10,7 @@ var action := PackedFloat32Array([0.0])
 var steps := 0
 var resets := false
 var owes := false  # an answer to an action
+var next_seed := 0  # of the first episode alone; -1 afterwards
 
 @onready var agent: Node = $"../Agent"
 
@@ -61,7 +62,8 @@ func take(message: Dictionary) -> void:
 
 func reset() -> void:
 	resets = true
-	await agent._reset(-1, {})
+	await agent._reset(next_seed, {})
+	next_seed = -1
 	steps = 0
 	send({"type": "reset", "obs": [{"obs": agent._get_observation()}]})
 	resets = false

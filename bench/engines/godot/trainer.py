@@ -1,7 +1,11 @@
-"""The trainer's side of godot-rl, in an interpreter that has it: prints what blocks of steps took, in nanoseconds."""
+"""The trainer's side of godot-rl, in an interpreter that has it: trainer.py PORT STEPS
+
+Prints what is observed after STEPS steps, and then what blocks of steps took, in nanoseconds.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 
@@ -16,7 +20,9 @@ def main() -> None:
     env = GodotEnv(env_path=None, port=int(sys.argv[1]))
     still = [np.zeros((1, 1), np.float32)]  # [head][agent]
     env.reset()
-    print("ready", file=out, flush=True)
+    for _ in range(int(sys.argv[2])):
+        observations = env.step(still)[0]
+    print(json.dumps(observations[0]["obs"]), file=out, flush=True)
     for line in sys.stdin:
         steps = int(line)
         begin = time.perf_counter_ns()
