@@ -113,7 +113,7 @@ lint-cython:
 lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
-C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c bench/engines/loops/*.c examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
+C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c bench/engines/loops/*.c engines/godot/src/*.[ch] examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
     tests/interop/*/*.c)
 
 .PHONY: format
