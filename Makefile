@@ -70,7 +70,7 @@ test-c:
 # What is not here is skipped, with the reason; FERRY_REQUIRE='love wine' (or 'all') makes its absence a failure.
 .PHONY: test-engines test-systems
 test-engines: prerequisites
-	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches
 	@$(PY) bench/engines/table.py
 	@$(PY) -m pytest tests/engines
 test-systems: prerequisites
