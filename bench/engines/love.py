@@ -2,19 +2,16 @@
 
 The game (bench/engines/love_game) steps its Box2D world for an agent in Python, and in blocks between by itself, in the
 same process: what the first take longer is Ferry's share, both sides of it and the agent's Python. Both must end in the
-same place, to the bit. ``python bench/engines/love.py [ROUNDS [STEPS]]`` prints the
-figures as JSON.
+same place, to the bit. ``cd bench && python -m
+engines.love [ROUNDS [STEPS]]`` prints the figures as JSON.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,24 +19,12 @@ from typing import Any
 import numpy as np
 
 import ferry
+from scene import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 GAME = ROOT / "bench" / "engines" / "love_game"
 BAR_US = 3.0
 SEED = 5
-
-
-@contextmanager
-def waiting(wait: str) -> Iterator[None]:
-    """FERRY_WAIT for both sides, for a while."""
-    before = os.environ.get("FERRY_WAIT")
-    os.environ["FERRY_WAIT"] = wait
-    try:
-        yield
-    finally:
-        os.environ.pop("FERRY_WAIT")
-        if before is not None:
-            os.environ["FERRY_WAIT"] = before
 
 
 def stepped(env: ferry.LaunchedEnv, steps: int) -> tuple[float, list[float]]:

