@@ -36,6 +36,9 @@ struct ferry_agent {
     uint32_t seen[2];  /* the last sequence word in each slot */
     int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
     int owed;
+    uint32_t notice;   /* the sequence word of the next turn at whose sending the clock is read */
+    int64_t sent_ns, received_ns; /* of the turn that is timed; received_ns is 0 until its answer is here */
+    int64_t thought_ns;           /* from the answer of the one timed before to the next sending; 0: unknown */
     ferry__plain expected; /* the answer, if it has no blob, like most */
 };
 
@@ -64,6 +67,16 @@ static int ferry__agent_make_room(ferry_agent *agent, ferry_why *why) {
     return agent->seed != NULL && agent->asked != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
+/* Where it listens, for itself alone, onlookers find the memory while there is a connection. Else nobody needs the descriptor. */
+static void ferry__agent_show(ferry_agent *agent, int shown) {
+    const ferry__door *door = agent->channel.door;
+    if (door != NULL && door->places == 1) {
+        ferry__platform_show(&door->listener, shown ? agent->region->memory : FERRY__NO_OS);
+        if (shown) return;
+    }
+    ferry__platform_memory_settle(&agent->region->memory);
+}
+
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
     ferry_agent *agent = (ferry_agent *)user;
     const ferry__header *header = &agent->spec.header;
@@ -83,7 +96,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->out = (ferry__slot *)(void *)(base + header->agent_slot);
     agent->in[0] = (ferry__slot *)(void *)(base + header->env_slot[0]);
     agent->in[1] = (ferry__slot *)(void *)(base + header->env_slot[1]);
-    ferry__platform_memory_settle(&agent->region->memory);
+    ferry__agent_show(agent, 1);
     agent->channel.memory = agent->region->memory;
     agent->spec.desc.index = agent->channel.peer_index;
     agent->turns.turn[0].peer_pid = agent->turns.turn[1].peer_pid = agent->channel.peer_pid;
@@ -93,6 +106,8 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->told_rows = 0;
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
+    ferry__channel_begin(&agent->channel, header->seq_start);
+    agent->notice = agent->channel.attend, agent->received_ns = agent->thought_ns = 0;
     return 0;
 }
 
@@ -131,6 +146,7 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
 
 /* Ends the connection and wakes an environment that sleeps, so that it looks around. */
 static void ferry__agent_leave(ferry_agent *agent) {
+    ferry__agent_show(agent, 0);
     ferry__channel_hang_up(&agent->channel);
     ferry__platform_wake(agent->region->memory, &agent->out->seq);
     ferry__outbox_clear(&agent->outbox);
@@ -206,6 +222,14 @@ ferry_turn *ferry_agent_turn(ferry_agent *agent) {
     return turn;
 }
 
+/* Reads the clock at the sending of a turn that is timed, or of the one after it. */
+FERRY__COLD static void ferry__agent_note_sending(ferry_agent *agent, uint32_t seq) {
+    int64_t now = ferry__platform_now_ns();
+    if (agent->received_ns != 0) agent->thought_ns = now - agent->received_ns, agent->received_ns = 0;
+    if (seq == agent->channel.attend) agent->sent_ns = now;
+    agent->notice = agent->channel.attend;
+}
+
 int ferry_agent_send(ferry_agent *agent) {
     const ferry__header *header = &agent->spec.header;
     ferry__slot *slot = agent->out;
@@ -234,6 +258,7 @@ int ferry_agent_send(ferry_agent *agent) {
     seq = header->seq_start + (uint32_t)agent->number;
     agent->owed = 1, agent->owed_ns = 0;
     if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel);
+    if (seq == agent->notice) ferry__agent_note_sending(agent, seq);
     ferry__slot_publish(slot, seq, agent->channel.peer_line, &agent->channel.memory);
     /* While the environment is at work. */
     agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
@@ -262,6 +287,12 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
     return 1;
 }
 
+/* The answer to a turn that is timed has come. */
+static void ferry__agent_note_answer(ferry_agent *agent) {
+    agent->received_ns = agent->channel.taken_ns, agent->notice = agent->expected.seq + 1;
+    ferry__channel_sample(&agent->channel, agent->number, agent->sent_ns, agent->received_ns, agent->thought_ns);
+}
+
 /* Goes on where spinning for the answer ends. */
 FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     uint32_t which = agent->which;
@@ -269,6 +300,7 @@ FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, int64_t time
     int got;
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
     got = ferry__channel_await(&agent->channel, agent->in[which], agent->seen[which], agent->expected.seq, timeout_ns);
+    if (got > 0 && agent->channel.taken_ns != 0) ferry__agent_note_answer(agent);
     if (got > 0) got = ferry__agent_take(agent, agent->in[which], answer);
     if (got > 0) agent->owed = 0, agent->seen[which] = agent->expected.seq, *out = answer;
     else if (got < 0) ferry__agent_leave(agent);
@@ -320,11 +352,14 @@ static void ferry__note_late(ferry_agent *const *agents, uint32_t count, int64_t
         if (agents[i]->owed_ns == 0 && !ferry__agent_is_ready(agents[i])) agents[i]->owed_ns = start_ns;
 }
 
-/* Tells the envs where this agent waits. */
-static void ferry__tell_processor(ferry_agent *const *agents, uint32_t count) {
+/* Tells the envs where this agent waits, and onlookers for whom and since when. */
+static void ferry__tell_of_wait(ferry_agent *const *agents, uint32_t count, int64_t now_ns) {
     uint32_t i, here = ferry__platform_processor();
-    for (i = 0; i < count; i++)
-        if (agents[i]->channel.line->processor != here) agents[i]->channel.line->processor = here;
+    for (i = 0; i < count; i++) {
+        ferry__line *line = agents[i]->channel.line;
+        if (line->processor != here) line->processor = here;
+        if (!ferry__agent_is_ready(agents[i])) ferry__note_wait(line, agents[i]->expected.seq, now_ns);
+    }
 }
 
 /* Goes on where spinning ends. */
@@ -336,7 +371,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     uint32_t total, seen;
     int slept = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
-    ferry__tell_processor(agents, count);
+    ferry__tell_of_wait(agents, count, now);
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);

@@ -413,12 +413,39 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
 
 int ferry__channel_look(ferry__channel *channel, int slept) { return ferry__idle(channel, ferry__platform_now_ns(), slept); }
 
+void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start) {
+    channel->attended = seq_start, channel->attend = seq_start + 1;
+    channel->attended_ns = ferry__platform_now_ns();
+    channel->taken_ns = 0;
+}
+
+/* A turn that is timed has come: when. Chooses the next one. */
+static int64_t ferry__attend(ferry__channel *channel) {
+    uint32_t seq = channel->attend, turns = seq - channel->attended;
+    int64_t now = ferry__platform_now_ns();
+    int slow = now - channel->attended_ns >= (int64_t)turns * FERRY__SLOW_TURN_NS;
+    channel->unlooked += turns;
+    channel->attended = seq, channel->attended_ns = now;
+    channel->attend = slow ? seq + 1 : (seq | (FERRY__TIMED_TURNS - 1)) + 1;
+    return now;
+}
+
+void ferry__channel_sample(ferry__channel *channel, uint64_t number, int64_t first_ns, int64_t second_ns, int64_t third_ns) {
+    ferry__line *line = channel->line;
+    uint64_t times[3];
+    times[0] = (uint64_t)first_ns, times[1] = (uint64_t)second_ns, times[2] = (uint64_t)third_ns;
+    ferry__store_relaxed(&line->sample_begun, (uint32_t)number);
+    ferry__fence_release();
+    ferry__copy_words_out(line->sample_ns, times, sizeof times);
+    ferry__store_release(&line->sample_done, (uint32_t)number);
+}
+
 int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
         ferry__waiter waiter;
         waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
-        waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel;
+        waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel, waiter.next = next;
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);
@@ -428,6 +455,7 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
             channel, FERRY_ECORRUPT,
             "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
             ferry__peer_name(channel), channel->peer_pid);
+    channel->taken_ns = next == channel->attend ? ferry__attend(channel) : 0;
     /* What this finds is reported by the next call; the message is whole, and goes first. */
     if (channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
     return 1;

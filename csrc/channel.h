@@ -66,6 +66,10 @@ typedef struct ferry__channel {
     uint64_t blob_bytes;
     int64_t alone_ns, state_ns, tried_ns, looked_ns; /* when: lost the last peer; entered the state; tried to connect; looked around */
     uint32_t unlooked; /* turns since */
+    uint32_t attend;   /* the sequence word of the next turn that is timed, and not let through quickly */
+    uint32_t attended; /* of the last one, and when it was taken */
+    int64_t attended_ns;
+    int64_t taken_ns; /* when the message taken last was, if it is timed; else 0 */
     uint32_t crowded;  /* of ferry__waiter */
     ferry__manners manners;
     ferry_why why;     /* the last error */
@@ -82,14 +86,24 @@ static inline int ferry__channel_is_mine(const ferry__channel *channel) { return
 
 /* Finds a peer and shakes hands: 1 open, 0 not within timeout_ns, negative: an error that waiting will not mend. */
 FERRY__LOCAL int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns);
+/* A channel whose turns have begun: the words of both sides stand at seq_start. */
+FERRY__LOCAL void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start);
+/* Tells onlookers when the steps of a turn were. */
+FERRY__LOCAL void ferry__channel_sample(ferry__channel *channel, uint64_t number, int64_t first_ns, int64_t second_ns, int64_t third_ns);
+
+/* Reading the clock at every turn would cost a quick pair a fifth of its time. So one turn in so many is timed: those whose sequence word is a
+ * multiple, on both sides the same; and every one where turns take longer than this on average. */
+#define FERRY__TIMED_TURNS 128
+#define FERRY__SLOW_TURN_NS 16000
 #define FERRY__LOOK_TURNS 1024 /* so many turns pass without a look around, where no wait gets as far as to read the clock */
 
-/* Looks for message number next in the slot, for as long as a busy peer takes to answer: 1 it is there; 0 ferry__channel_await goes on. */
+/* Looks for message number next in the slot, for as long as a busy peer takes to answer: 1 it is there; 0 ferry__channel_await goes on, also
+ * with the turns that are timed. */
 static inline int ferry__channel_spin(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
                                       int64_t timeout_ns) {
     int looks = timeout_ns != 0 ? channel->manners.looks : 0, state;
     while ((state = ferry__slot_state(slot, previous, next)) == 0 && looks-- > 0) ferry__pause();
-    return state == 1 && ++channel->unlooked < FERRY__LOOK_TURNS;
+    return state == 1 && next != channel->attend;
 }
 
 /* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. */

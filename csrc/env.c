@@ -57,6 +57,7 @@ struct ferry_env {
     char *block;                   /* what they lie in */
     ferry__rows rows;
     int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
+    int brisk;  /* steady, and nothing more is to be done with the answer under way than to publish it */
     ferry__region *bell;
     ferry__first_blob first; /* what the program said to the STEP that a RESET follows */
     ferry__turns turns;
@@ -161,9 +162,14 @@ static void ferry__env_show(const ferry_env *env, ferry__os memory) {
     if (env->channel.door != NULL) ferry__platform_show(&env->channel.door->listener, memory);
 }
 
+/* May the next answer be published at once? */
+static void ferry__env_settle(ferry_env *env) { env->brisk = env->steady && env->channel.taken_ns == 0; }
+
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
     ferry__region_seal(env->region);
+    ferry__channel_begin(&env->channel, env->spec.header.seq_start);
+    ferry__env_settle(env);
     env->channel.line->pid = env->spec.header.env_pid;
     ferry__env_show(env, env->region->memory);
     env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
@@ -300,6 +306,16 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
+/* The same, of an answer to more than the common turn. */
+static void ferry__env_publish_timed(ferry_env *env, ferry_status status) {
+    ferry__channel *channel = &env->channel;
+    int64_t taken_ns = channel->taken_ns, answered_ns = taken_ns != 0 ? ferry__platform_now_ns() : 0;
+    ferry__env_publish(env, status);
+    channel->taken_ns = 0;
+    if (taken_ns != 0) ferry__channel_sample(channel, env->number, taken_ns, answered_ns, 0);
+    ferry__env_settle(env);
+}
+
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
     ferry__slot *slot = env->out[env->which].slot;
@@ -334,7 +350,7 @@ int ferry_env_blob(ferry_env *env, const ferry_blob *blob) {
 /* The turn has failed: every row must be reset. */
 static void ferry__env_publish_failure(ferry_env *env) {
     if (env->kind != FERRY_CALL) ferry__rows_idle(&env->rows);
-    ferry__env_publish(env, FERRY_ROW_FAILED);
+    ferry__env_publish_timed(env, FERRY_ROW_FAILED);
 }
 
 /* Saves what the rows that end look like before their RESET overwrites it. */
@@ -403,7 +419,7 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     int may = ferry__env_may_answer(env), rest = 1;
     if (may > 0) {
         if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
-        if (rest > 0) ferry__env_publish(env, FERRY_ROW_OK);
+        if (rest > 0) ferry__env_publish_timed(env, FERRY_ROW_OK);
         else if (rest < 0) {
             ferry__env_put_text(env, env->channel.why.text);
             ferry__env_publish_failure(env);
@@ -414,7 +430,7 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
 }
 
 int ferry_env_reply(ferry_env *env) {
-    if (!env->steady || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_longer(env);
+    if (!env->brisk || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_longer(env);
     if (env->channel.lost == 0) env->channel.why.code = 0;
     ferry__env_publish(env, FERRY_ROW_OK);
     return 0;
@@ -449,7 +465,7 @@ static void ferry__env_keep_rows(ferry_env *env, const ferry_turn *turn, const u
 static int ferry__env_refuse(ferry_env *env, const char *text) {
     if (env->kind != FERRY_CALL && env->rows.num_rows > 1) ferry__env_keep_rows(env, &env->turns.turn[env->which], NULL, 0);
     ferry__env_put_text(env, text);
-    ferry__env_publish(env, FERRY_ROW_REFUSED);
+    ferry__env_publish_timed(env, FERRY_ROW_REFUSED);
     return 0;
 }
 
@@ -559,8 +575,7 @@ static int ferry__env_await(ferry_env *env, int64_t timeout_ns, const ferry_turn
     return got < 0 ? ferry__env_leave(env, out) : got;
 }
 
-/* Whatever ferry_env_wait does not find at once. */
-FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &env->channel;
     int64_t start, left = timeout_ns;
     int got, answered;
@@ -589,6 +604,13 @@ FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns
         if (timeout_ns > 0) left = timeout_ns - (ferry__platform_now_ns() - start);
         if (timeout_ns > 0 && left < 0) left = 0;
     }
+}
+
+/* Whatever ferry_env_wait does not find at once. */
+FERRY__COLD static int ferry__env_wait_longer(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+    int got = ferry__env_find_turn(env, timeout_ns, out);
+    ferry__env_settle(env);
+    return got;
 }
 
 int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {

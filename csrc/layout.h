@@ -18,7 +18,7 @@
 #define FERRY__AT(type, member, at) FERRY__STATIC_ASSERT(offsetof(type, member) == (at), type##_##member)
 
 #define FERRY__ABI_MAJOR 1
-#define FERRY__ABI_MINOR 0
+#define FERRY__ABI_MINOR 1
 #define FERRY__ENDIAN UINT32_C(0x01020304)
 
 /* Features a region may need (incompat bits). Where this library does not know them yet, their places in the layout are kept. */
@@ -156,7 +156,8 @@ FERRY__AT(ferry__entry, high_offset, 88);
 FERRY__AT(ferry__entry, final_present_offset, 96);
 FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
 
-/* What a side says outside its turns. The peer reads parked after each publication, so nothing else here changes while both are busy. */
+/* What a side says outside its turns. The peer reads parked after each publication, so nothing else in the first half changes while both are
+ * busy. The second half, a cache line of its own, is for onlookers: the peer never reads it. */
 typedef struct ferry__line {
     uint32_t parked; /* 1: its owner is about to sleep on the peer's next sequence word */
     uint32_t left;   /* 1: its owner has said goodbye; look at the control socket before you sleep */
@@ -165,11 +166,25 @@ typedef struct ferry__line {
     uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
     uint32_t processor; /* where its owner waited last, counted from 1; 0: unknown */
     uint32_t pid;       /* the owner */
-    uint64_t reserved[11];
+    uint64_t reserved0[3];
+    /* A turn that was timed: both words are the one for which its sequence word stands, while the times between belong to it. Env: it took the
+     * turn, it published the answer. Agent: it published the turn, it took the answer; and how long it took from
+     * the answer timed before that to the turn after it, 0 if unknown: so that both sides' samples are of one turn nearly always. Monotonic
+     * clock. */
+    uint32_t sample_begun, sample_done;
+    uint64_t sample_ns[3];
+    uint64_t waits_ns;  /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */
+    uint32_t waits_for, reserved1;
+    uint64_t reserved2[2];
 } ferry__line;
 
 FERRY__AT(ferry__line, left, 4);
 FERRY__AT(ferry__line, sleeps, 8);
+FERRY__AT(ferry__line, pid, 36);
+FERRY__AT(ferry__line, sample_begun, 64);
+FERRY__AT(ferry__line, sample_ns, 72);
+FERRY__AT(ferry__line, waits_ns, 96);
+FERRY__AT(ferry__line, waits_for, 104);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 
 /* Head of a message. The agent has one slot, the env two: its answers lie in one and the other in turn, so that an observation stays

@@ -52,6 +52,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
     int64_t start, now, deadline, in_vain = 0;
     int err, slept = 0;
     start = now = ferry__platform_now_ns();
+    ferry__note_wait(waiter->line, waiter->next, now);
     deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
     if (waiter->manners->hasty > 0) waiter->manners->hasty--;
     else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_sleep(waiter)) {

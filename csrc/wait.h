@@ -2,6 +2,7 @@
 #ifndef FERRY__WAIT_H
 #define FERRY__WAIT_H
 
+#include "atomics.h"
 #include "layout.h"
 #include "platform.h"
 
@@ -27,12 +28,20 @@ typedef struct ferry__waiter {
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
     ferry__os memory;        /* in which the word lies */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
+    uint32_t next;           /* the sequence word that is waited for: for onlookers */
     uint32_t *crowded;       /* counts the waits on a processor that is shared */
     ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
     void *user;
 } ferry__waiter;
+
+/* Tells onlookers since when this side waits. A wait that is taken up again goes on. */
+static inline void ferry__note_wait(ferry__line *line, uint32_t next, int64_t now_ns) {
+    if (line->waits_for == next) return;
+    line->waits_ns = (uint64_t)now_ns;
+    ferry__store_release(&line->waits_for, next);
+}
 
 /* Reads FERRY_WAIT. */
 FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *why);

@@ -117,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("address", metavar="NAME", help="a name that ferry ls lists, or the path of a socket")
     info.set_defaults(run=lambda options: _commands().info(options.address, options.json))
 
+    top = commands.add_parser(
+        "top", help="show what the channels do: steps a second, who has the turn, where the time goes; q or Ctrl-C ends"
+    )
+    top.add_argument("--once", action="store_true", help="look for an interval, show that, and end")
+    top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two pictures (default: 1)")
+    top.set_defaults(run=_top)
+
     bench = commands.add_parser("bench", help="measure steps through Ferry, beside Gymnasium's in process (10 s)")
     bench.set_defaults(run=lambda options: _commands().bench(options.json))
     doctor = commands.add_parser("doctor", help="examine this machine: is it fit for Ferry, and what would mend it?")
@@ -128,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("address", metavar="NAME", nargs="?", help="where it serves already")
     check.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS", help="for each answer (default: 20)")
     check.set_defaults(run=_check)
-    for command in (listing, info, bench, doctor, check):
+    for command in (listing, info, top, bench, doctor, check):
         command.add_argument("--json", action="store_true", help="for programs")
 
     demo = commands.add_parser(
@@ -160,6 +167,12 @@ def _check(options: argparse.Namespace) -> int:
     if (options.address is None) == (not options.rest):
         raise ValueError("ferry check takes the name of a served environment, or, after --, a command that starts one")
     return int(_commands().check(options.address, options.rest, options.timeout, options.json))
+
+
+def _top(options: argparse.Namespace) -> int:
+    from ferry import top  # nothing else here needs it
+
+    return top.top(options.interval, options.once, options.json)
 
 
 def _commands() -> Any:

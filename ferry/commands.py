@@ -30,9 +30,13 @@ def ls(as_json: bool) -> int:
         print(json.dumps([_told(seen, None, False) for seen in found], indent=2))
     elif found:
         _table(
-            ["name", "state", "agent", "listens", "pid", "command"],
+            ["name", "state", "peer", "rows", "listens", "pid", "command"],
             [
-                [t["name"], t["state"], str(t.get("held_by", "")), t["listens"], str(t["pid"]), t["command"]]
+                [
+                    t["name"],
+                    t["state"],
+                    *(str(t.get(key, "")) for key in ("held_by", "rows", "listens", "pid", "command")),
+                ]
                 for t in (_told(seen, None, False) for seen in found)
             ],
         )
@@ -160,8 +164,10 @@ def _told(seen: survey.Visit, channel: survey.Channel | None, seen_free: bool) -
         "command": _command(seen.pid),
         "library": seen.version,
     }
-    if (holder := survey.holder(Path(seen.path))) is not None:
-        told["held_by"] = holder
+    shown = _shown(Path(seen.path))
+    if shown is not None:
+        told["held_by"] = shown.agent.pid if shown.env.pid == seen.pid else shown.env.pid
+        told["rows"] = shown.num_rows
     if channel is None:
         return told
     about = blobs.decode(channel.about[1], channel.about[0]) if channel.about is not None else {}
@@ -201,8 +207,17 @@ def _field(field: _core.Field) -> dict[str, Any]:
 
 
 def _listens(seen: survey.Visit) -> str:
-    """Which side; one that is held says so only by its region, which environments alone show."""
-    return seen.side or ("environment" if survey.is_shown(Path(seen.path)) else "?")
+    """Which side; one that is held says so only by its region."""
+    shown = _shown(Path(seen.path))
+    return seen.side or ("?" if shown is None else "environment" if shown.env.pid == seen.pid else "agent")
+
+
+def _shown(path: Path) -> survey.Channel | None:
+    """The channel of a name, if it is in use and can be looked at."""
+    try:
+        return survey.channel(path)
+    except ferry.ProtocolError:
+        return None
 
 
 def _spec(text: Any) -> Any:

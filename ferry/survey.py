@@ -15,15 +15,31 @@ import re
 import socket
 import stat
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ferry import _core
 from ferry.errors import AddressError, ProtocolError
 
-__all__ = ["Channel", "Side", "Visit", "channel", "directories", "holder", "is_shown", "names", "path_of", "visit"]
+__all__ = [
+    "Channel",
+    "Lookout",
+    "Pulse",
+    "Sample",
+    "Side",
+    "Visit",
+    "channel",
+    "directories",
+    "is_shown",
+    "names",
+    "path_of",
+    "shown_by",
+    "visit",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 # Seconds within which a side that waits for its peer greets a visitor; one that is busy in its own code does not.
@@ -88,7 +104,7 @@ class Channel:
         holder: Who has to act: "agent" or "environment".
         region_bytes: Of shared memory.
         blob_bytes: Room for a blob there.
-        protocol: Version of it: "1.0".
+        protocol: Version of it: "1.1".
         name: What the environment calls itself.
         fields: Its field table.
         about: What else it says of itself: (format, bytes) or None.
@@ -106,6 +122,40 @@ class Channel:
     name: str
     fields: tuple[_core.Field, ...]
     about: tuple[int, bytes] | None
+
+
+class Sample(NamedTuple):
+    """A turn that a side timed, on the monotonic clock, in nanoseconds.
+
+    Attributes:
+        number: Low word of the turn's number; the same turn has the same number on both sides.
+        times: Env: it took the turn, it answered. Agent: it sent the turn, it took the answer.
+        thought: Agent: how long it took, lately, from an answer to its next turn; 0 if that is unknown.
+    """
+
+    number: int
+    times: tuple[int, int]
+    thought: int
+
+
+class Pulse(NamedTuple):
+    """What moves in a channel, at one moment.
+
+    Attributes:
+        turns: So far.
+        holder: Who has to act: "agent" or "environment".
+        since_ns: Since when, on the monotonic clock; None if the other side does not wait for it yet.
+        asleep: Whether that other side sleeps while it waits.
+        env: The turn that the environment timed last; None before the first.
+        agent: The turn that the agent timed last.
+    """
+
+    turns: int
+    holder: str
+    since_ns: int | None
+    asleep: bool
+    env: Sample | None
+    agent: Sample | None
 
 
 def directories() -> list[Path]:
@@ -232,26 +282,85 @@ def _shown(path: Path) -> Path:
     return path.parent / f".{path.name}.map"
 
 
-def holder(path: Path) -> int | None:
-    """The process of the agent that plays there, if the channel can be looked at."""
-    try:
-        seen = channel(path)
-    except ProtocolError:
-        return None
-    return seen.agent.pid if seen is not None else None
-
-
 def is_shown(path: Path) -> bool:
     """Whether the socket's channel is in use and can be looked at."""
     return _shown(path).is_symlink()
 
 
+def shown_by(path: Path) -> int | None:
+    """The process that listens at a socket, if its channel is in use and can be looked at."""
+    with contextlib.suppress(OSError):
+        if found := re.fullmatch(r"/proc/(\d+)/fd/\d+", os.readlink(_shown(path))):
+            return int(found[1])
+    return None
+
+
 def channel(path: Path) -> Channel | None:
-    """What the region of the channel at a socket says now; None if it has no agent, or cannot be looked at.
+    """What the region of the channel at a socket says now; None if it has no peer, or cannot be looked at.
 
     Raises:
         ProtocolError: The region is not one of this version.
     """
+    region = _region(path)
+    if region is None:
+        return None
+    with region, _damage(path):
+        return _read_region(region)
+
+
+class Lookout:
+    """A channel that is looked at again and again.
+
+    Args:
+        path: Its socket.
+
+    Raises:
+        ProtocolError: The region is not one of this version.
+        OSError: It is not in use, or cannot be looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        region = _region(path)
+        if region is None:
+            raise FileNotFoundError(str(path))
+        self._path, self._region = path, region
+        try:
+            with _damage(path):
+                self.channel = _read_region(region)
+                self._places = _places(region)
+                self._identity = os.readlink(_shown(path)), os.stat(_shown(path)).st_ino
+                self.pulse()
+        except BaseException:
+            region.close()
+            raise
+
+    def pulse(self) -> Pulse:
+        """What it does now; a few microseconds, and nobody notices."""
+        with _damage(self._path):
+            return _read_pulse(self._region, self._places)
+
+    def stands(self) -> bool:
+        """Whether the channel is still that of the same two processes."""
+        try:
+            return (os.readlink(_shown(self._path)), os.stat(_shown(self._path)).st_ino) == self._identity
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Unmaps the region."""
+        self._region.close()
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raises the one error for whatever does not fit."""
+    try:
+        yield
+    except (struct.error, ValueError, OverflowError) as error:
+        raise ProtocolError(f"the region of {path.name!r} is damaged: {error}") from None
+
+
+def _region(path: Path) -> mmap.mmap | None:
     try:
         # A link that outlived its process may lead anywhere: to a pipe, say, which is not to be waited for.
         memory = os.open(_shown(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -260,16 +369,11 @@ def channel(path: Path) -> Channel | None:
     try:
         if not _keeps_its_size(memory):
             raise ProtocolError("the region is not Ferry's, or of another version")
-        region = mmap.mmap(memory, os.fstat(memory).st_size, prot=mmap.PROT_READ)
+        return mmap.mmap(memory, os.fstat(memory).st_size, prot=mmap.PROT_READ)
     except (OSError, ValueError):
         return None
     finally:
         os.close(memory)
-    with region:
-        try:
-            return _read_region(region)
-        except (struct.error, ValueError, OverflowError) as error:
-            raise ProtocolError(f"the region of {path.name!r} is damaged: {error}") from None
 
 
 def _keeps_its_size(memory: int) -> bool:
@@ -284,34 +388,70 @@ def _read_region(region: mmap.mmap) -> Channel:
     magic, endian, major, minor = struct.unpack_from("=8sIHH", region, 0)
     if magic != b"FERRYmap" or endian != 0x01020304 or major != 1:
         raise ProtocolError("the region is not Ferry's, or of another version")
+    places = _places(region)
     (groups,) = struct.unpack_from("=Q", region, 64)
-    (start,) = struct.unpack_from("=I", region, 60)
-    agent_part, env_part = struct.unpack_from("=Q8xQ", region, 96)
-    agent_slot, first, second = struct.unpack_from("=QQQ", region, 128)
     (blob_bytes,) = struct.unpack_from("=Q", region, 168)
     (num_rows,) = struct.unpack_from("=I", region, groups)
     (episode_offset,) = struct.unpack_from("=Q", region, groups + 48)
-    asked = (struct.unpack_from("=I", region, agent_slot)[0] - start) % 2**32
-    answers = [(struct.unpack_from("=I", region, slot)[0] - start) % 2**32 for slot in (first, second)]
-    # Sequence words wrap; the head says the number in full.
-    (turns,) = struct.unpack_from("=Q", region, agent_slot + 8)
-    episodes = [np.frombuffer(_bytes(region, slot + episode_offset, 8 * num_rows), "u8") for slot in (first, second)]
+    pulse = _read_pulse(region, places)
+    episodes = [np.frombuffer(_bytes(region, slot + episode_offset, 8 * num_rows), "u8") for slot in places.answers]
     name, name_bytes, about, about_bytes, about_format = struct.unpack_from("=5I", region, 184)
     (pool,) = struct.unpack_from("=Q", region, 80)
     return Channel(
         name=_bytes(region, pool + name, name_bytes).decode(),
         fields=_fields(region, pool),
         about=(about_format, _bytes(region, pool + about, about_bytes)) if about_format else None,
-        env=_side(region, env_part),
-        agent=_side(region, agent_part),
-        turns=turns,
+        env=_side(region, places.env_line),
+        agent=_side(region, places.agent_line),
+        turns=pulse.turns,
         num_rows=num_rows,
         episode=max(int(column.sum()) for column in episodes),
-        holder="agent" if asked in answers else "environment",
+        holder=pulse.holder,
         region_bytes=len(region),
         blob_bytes=blob_bytes,
         protocol=f"{major}.{minor}",
     )
+
+
+class _Places(NamedTuple):
+    """Where in a region that lies which changes."""
+
+    agent_line: int
+    env_line: int
+    request: int
+    answers: tuple[int, int]
+
+
+def _places(region: mmap.mmap) -> _Places:
+    agent_line, env_line = struct.unpack_from("=Q8xQ", region, 96)
+    request, first, second = struct.unpack_from("=QQQ", region, 128)
+    return _Places(agent_line, env_line, request, (first, second))
+
+
+def _read_pulse(region: mmap.mmap, places: _Places) -> Pulse:
+    answered = [struct.unpack_from("=I", region, slot)[0] for slot in places.answers]
+    # Sequence words wrap; the head says the number in full.
+    asked, turns = struct.unpack_from("=I4xQ", region, places.request)
+    holder = "agent" if asked in answered else "environment"
+    waits, awaited = (places.env_line, (asked + 1) % 2**32) if holder == "agent" else (places.agent_line, asked)
+    since_ns, waits_for = struct.unpack_from("=QI", region, waits + 96)
+    (parked,) = struct.unpack_from("=I", region, waits)
+    return Pulse(
+        turns=turns,
+        holder=holder,
+        since_ns=since_ns if waits_for == awaited and since_ns else None,
+        asleep=parked != 0,
+        env=_sample(region, places.env_line),
+        agent=_sample(region, places.agent_line),
+    )
+
+
+def _sample(region: mmap.mmap, line: int) -> Sample | None:
+    """The turn that a side timed last, by its line; None while it is written: two numbers, or times out of order."""
+    (done,) = struct.unpack_from("=I", region, line + 68)
+    first, second, thought = struct.unpack_from("=QQQ", region, line + 72)
+    (begun,) = struct.unpack_from("=I", region, line + 64)
+    return Sample(done, (first, second), thought) if done == begun and 0 < first <= second else None
 
 
 def _fields(region: mmap.mmap, pool: int) -> tuple[_core.Field, ...]:

@@ -132,7 +132,7 @@ static void test_strange_visitors_are_refused_and_the_next_is_served(const char 
     fd = dial(directory, "door");
     hello = good_hello(FERRY__AGENT), hello.abi_major = 9, hello.version = 9 << 16;
     send_frame(fd, FERRY__HELLO, &hello, sizeof hello, -1);
-    expect_refusal(env, fd, FERRY_EVERSION, "speaks Ferry's protocol 9.0 (library 9.0.0), the environment");
+    expect_refusal(env, fd, FERRY_EVERSION, "speaks Ferry's protocol 9.1 (library 9.0.0), the environment");
 
     fd = dial(directory, "door");
     hello = good_hello(FERRY__AGENT), hello.endian = 0x04030201;
