@@ -67,7 +67,7 @@ test-c:
 	@$(PARALLEL) library examples benches c-tests c-checks
 	@tools/run_c_tests.sh $(C_TESTS)
 
-# What is not here is skipped, with the reason; FERRY_REQUIRE='love wine' (or 'all') makes its absence a failure.
+# What is not here is skipped, with the reason; TESTS_REQUIRE='love wine' (or 'all') makes its absence a failure.
 .PHONY: test-engines test-systems
 test-engines: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches

@@ -1,6 +1,6 @@
 """Tools of other systems, engines and languages: a test that needs an absent one is skipped, unless it is required.
 
-FERRY_REQUIRE names the tools that must be here, with spaces between, or "all": then their absence is a failure.
+TESTS_REQUIRE names the tools that must be here, with spaces between, or "all": then their absence is a failure.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def find(tool: str) -> str | None:
 
 def miss(what: str, tool: str) -> None:
     """Skips the test because of a tool, or fails it where the tool is required."""
-    required = os.environ.get("FERRY_REQUIRE", "").split()
+    required = os.environ.get("TESTS_REQUIRE", "").split()
     if tool in required or "all" in required:
-        pytest.fail(f"{what}, and FERRY_REQUIRE says that it must be here")
+        pytest.fail(f"{what}, and TESTS_REQUIRE says that it must be here")
     pytest.skip(what)
 
 
