@@ -251,12 +251,12 @@ INSTALLED := $(BUILD)/libferry.a $(BUILD)/libferry.so $(wildcard include/* packa
 
 # Like the part of a Python package that C and C++ programs build with; the places in it are relative, so that it can be moved.
 define install_to # folder
-	@mkdir -p '$(1)/include' '$(1)/lib/cmake/ferry' '$(1)/lib/pkgconfig'
+	@install -d -m 755 '$(1)/include' '$(1)/lib' '$(1)/lib/cmake' '$(1)/lib/cmake/ferry' '$(1)/lib/pkgconfig'
 	@install -m 644 include/libferry.h include/libferry.hpp '$(1)/include'
 	@install -m 644 $(BUILD)/libferry.a '$(1)/lib'
 	@install -m 755 $(BUILD)/libferry.so '$(1)/lib'
 	@install -m 644 packaging/*.cmake '$(1)/lib/cmake/ferry'
-	@sed 's/@VERSION@/$(VERSION)/' packaging/ferry.pc.in > '$(1)/lib/pkgconfig/ferry.pc'
+	@sed 's/@VERSION@/$(VERSION)/' packaging/ferry.pc.in > '$(1)/lib/pkgconfig/ferry.pc' && chmod 644 '$(1)/lib/pkgconfig/ferry.pc'
 endef
 
 .PHONY: install
