@@ -414,6 +414,9 @@ function ferry.box(what)
     if low ~= nil or high ~= nil then
         low, high = low or -math.huge, high or math.huge
     end
+    if low == 0 and high == 0 then
+        error("bounds of 0 and 0 are how C says that there are none; give lists of zeros", 2)
+    end
     return space(lib.FERRY_BOX, what.dtype or "f32", what.shape or {}, {low = low, high = high})
 end
 
@@ -680,8 +683,9 @@ end
 function ferry.open(what)
     local fields, num_fields, leaves, anchors = leaves_of(what)
     local about = what.metadata and ferry.to_json({metadata = what.metadata})
+    local num_rows = math.max(1, what.rows or 1)
     local desc = ffi.new("ferry_env_desc", {
-        struct_size = ffi.sizeof("ferry_env_desc"), num_rows = what.rows or 1, address = what.address, name = what.name,
+        struct_size = ffi.sizeof("ferry_env_desc"), num_rows = num_rows, address = what.address, name = what.name,
         fields = fields, num_fields = num_fields, blob_format = lib.FERRY_JSON,
         max_episode_steps = what.max_episode_steps or 0, rows_tick_together = what.rows_tick_together and 1 or 0,
         takes_calls = what.attributes and 1 or 0,
@@ -696,13 +700,14 @@ function ferry.open(what)
         error(ffi.string(why.text), 2)
     end
     local env = setmetatable({
-        handle = ffi.gc(handle[0], lib.ferry_env_close), out = ffi.new("const ferry_turn *[1]"),
+        -- A closure, which holds the library: else a collection of everything at once might unload it first.
+        handle = ffi.gc(handle[0], function(last) lib.ferry_env_close(last) end), out = ffi.new("const ferry_turn *[1]"),
         held = ffi.new("const ferry_turn *[1]"), -- the turn that is to be answered: a look for the next one clears out[0]
         blob = ffi.new("ferry_blob"),
         observations = leaves[lib.FERRY_OBSERVATION], actions = leaves[lib.FERRY_ACTION], infos = leaves[lib.FERRY_INFO],
         attributes = what.attributes, rows = {}, due = {}, num_due = 0, holding = false, abandoned = false,
     }, Env)
-    for number = 0, (what.rows or 1) - 1 do
+    for number = 0, num_rows - 1 do
         env.rows[number + 1] = new_row(number, leaves)
     end
     return env
@@ -710,6 +715,9 @@ end
 
 --- What is known of the env's state, in words.
 function Env:why()
+    if not self.handle then
+        return "the environment is closed"
+    end
     local why = ffi.new("ferry_why")
     lib.ferry_env_why(self.handle, why)
     return ffi.string(why.text)
@@ -802,6 +810,9 @@ end
 
 local function take_call(env, turn)
     local answered, text = pcall(function() return ferry.to_json(answer_call(env.attributes, read_blob(turn) or {})) end)
+    if not env.handle then
+        return -- the attribute has closed it
+    end
     if not answered then
         check(env, lib.ferry_env_fail(env.handle, tostring(text)))
         return
@@ -836,7 +847,8 @@ end
 --     "closed": there will be no other. Errors if no agent can be met here.
 function Env:wait(seconds)
     open_handle(self)
-    local timeout_ns = seconds == nil and FOREVER or seconds * 1e9
+    -- From 2^63 on it is for ever; what is below 0, or no number, is no patience.
+    local timeout_ns = (seconds == nil or seconds * 1e9 >= 2 ^ 63) and FOREVER or seconds > 0 and seconds * 1e9 or 0
     while true do
         local got = wait_library(self, timeout_ns)
         if got == 0 then
@@ -857,6 +869,9 @@ function Env:wait(seconds)
             return "left"
         else
             take_call(self, turn)
+            if not self.handle then
+                return "closed"
+            end
         end
     end
 end
@@ -930,8 +945,9 @@ end
 --- Answers the turn with a failure instead, in words; the agent must reset next.
 function Env:fail(text)
     if may_answer(self) then
+        local err = lib.ferry_env_fail(self.handle, tostring(text)) -- error objects need not be strings
         self.holding = false
-        check(self, lib.ferry_env_fail(self.handle, text))
+        check(self, err)
     end
 end
 

@@ -365,6 +365,27 @@ def test_malformed_json_is_refused(luajit: str, text: str) -> None:
     assert "JSON" in said.stdout
 
 
+def test_an_agent_cannot_crash_a_game_that_closes(luajit: str) -> None:
+    with ferry.launch([luajit, str(PROGRAMS / "misuse.lua"), "close"], start_timeout=START_LIMIT_S) as env:
+        env.reset()
+        with pytest.raises(ferry.FerryError):
+            env.call("quit")
+        assert env.process.wait(PATIENCE) == 0
+
+
+def test_a_forgotten_environment_goes_before_the_library(luajit: str) -> None:
+    done = run([luajit, str(PROGRAMS / "misuse.lua"), "forget"])
+    assert (done.returncode, done.stdout) == (0, "collected\n")
+
+
+def test_a_failure_need_not_be_a_text(luajit: str) -> None:
+    with ferry.launch([luajit, str(PROGRAMS / "misuse.lua"), "fail"], start_timeout=START_LIMIT_S) as env:
+        for _ in range(2):
+            env.reset()
+            with pytest.raises(ferry.BackendError, match="a table of errors"):
+                env.step(0)
+
+
 def test_rows_are_stepped_as_one_batch(luajit: str) -> None:
     command = [luajit, str(PROGRAMS / "rows.lua")]
     with ferry.launch(command, num_engines=1, envs_per_engine=4, start_timeout=START_LIMIT_S) as envs:
