@@ -445,8 +445,10 @@ namespace Ferry
         void Close()
         {
             Current++;
-            if (handle != null) Native.ferry_env_close(handle);
+            if (Logger.IsForwarding) throw new InvalidOperationException("a log may not dispose of the environment that it is told of");
+            Native.ferry_env* last = handle;
             handle = null;
+            if (last != null) Native.ferry_env_close(last);
             if (log.IsAllocated) log.Free(); // closing may log
         }
 
@@ -729,12 +731,23 @@ namespace Ferry
         static readonly Line line = Forward; // the collector must not take what C may call
         internal static readonly IntPtr Pointer = Marshal.GetFunctionPointerForDelegate(line);
 
+        [ThreadStatic] static int depth;
+
+        /// <summary>Whether this thread is inside a call of the library's that is telling a log something.</summary>
+        internal static bool IsForwarding { get { return depth > 0; } }
+
         /// <summary>Runs on a stack of C, through which no exception may go.</summary>
         [MonoPInvokeCallback(typeof(Line))]
         static void Forward(IntPtr user, int level, IntPtr text)
         {
+            depth++;
             try { ((Action<Level, string>)GCHandle.FromIntPtr(user).Target)((Level)level, Utf8.Of((byte*)text)); }
-            catch (Exception error) { Console.Error.WriteLine("Ferry: the log has thrown " + error); }
+            catch (Exception error)
+            {
+                try { Console.Error.WriteLine("Ferry: the log has thrown " + error); }
+                catch (Exception) { } // its text throws too, or nobody reads the errors
+            }
+            finally { depth--; }
         }
     }
 

@@ -63,8 +63,9 @@ def test_misuse_is_noticed(everything: Command) -> None:
     foreign.check_misuse(everything, {"waiting", "looking", "key", "row", "over"})
 
 
-def test_an_exception_in_the_log_stays_there(everything: Command) -> None:
-    foreign.check_everything([*everything, "throw"])
+@pytest.mark.parametrize("mode", ["throw", "hide", "dispose"])
+def test_what_the_log_does_wrong_stays_there(everything: Command, mode: str) -> None:
+    foreign.check_everything([*everything, mode])
 
 
 def test_it_waits_through_collections(everything: Command) -> None:

@@ -123,7 +123,9 @@ unsafe extern "C" fn forward(user: *mut c_void, level: c_int, text: *const c_cha
     };
     // SAFETY: user is the log of Env::open, which nobody else uses, and text a string of the library's.
     let (log, text) = unsafe { (&mut *user.cast::<Log>(), CStr::from_ptr(text)) };
-    let _ = catch_unwind(AssertUnwindSafe(|| log(level, &text.to_string_lossy())));
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| log(level, &text.to_string_lossy()))) {
+        std::mem::forget(payload); // dropping it may panic, too
+    }
 }
 
 impl Env {

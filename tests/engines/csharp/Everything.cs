@@ -1,5 +1,6 @@
 // An environment with one of every kind of field, which shows the agent what it was given. An argument has it misbehave: "leak" allocates
-// in each step, "throw" throws in the log, "collect" collects garbage all the while, which stops and signals every thread.
+// in each step, "throw" throws in the log, "hide" throws there what throws when it is shown, "dispose" disposes there of the environment,
+// "collect" collects garbage all the while, which stops and signals every thread.
 
 using System;
 using System.Threading;
@@ -8,6 +9,11 @@ using Ferry;
 public static class Everything
 {
     const int WarmUp = 10; // the tenth step is the first that counts
+
+    class Hidden : Exception
+    {
+        public override string ToString() { throw new InvalidOperationException("not even this"); }
+    }
 
     static int Collections() { return GC.CollectionCount(0) + GC.CollectionCount(GC.MaxGeneration); }
 
@@ -46,9 +52,12 @@ public static class Everything
         var givenBits = spec.Action("bits", Space.MultiBinary(3));
         var givenPair = spec.Action("pair", Space.MultiDiscrete(3, 5));
         var count = spec.Info("count", Space.Box<uint>(new uint[0]));
+        Env opened = null;
         spec.Log = (level, text) =>
         {
             if (mode == "throw") throw new InvalidOperationException("the log has had enough");
+            if (mode == "hide") throw new Hidden();
+            if (mode == "dispose") opened.Dispose();
             Console.WriteLine((level == Level.Warning ? "warning: " : "log: ") + text);
         };
         if (mode == "collect") new Thread(() => { while (true) GC.Collect(); }) { IsBackground = true }.Start();
@@ -57,7 +66,7 @@ public static class Everything
         int collections = 0;
         object leak = null;
         Turn before = default(Turn);
-        using (Env env = spec.Open())
+        using (Env env = opened = spec.Open())
             while (env.Wait(Env.Forever, out Turn turn))
             {
                 if (turn.Kind == Kind.Left)
