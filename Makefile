@@ -141,8 +141,9 @@ build: prerequisites
 	@$(PARALLEL) $(VENV)/.package library examples benches
 
 .PHONY: wheel
-wheel: prerequisites $(VENV)/.extra-dev
+wheel: prerequisites $(VENV)/.made
 	rm -rf dist
+	$(PY) -m pip install --quiet 'build>=1.2'
 	$(PY) -m build
 
 .PHONY: clean
