@@ -250,6 +250,11 @@ protected:
         for (uint32_t size : shape)
             if (field_.ndim < FERRY_MAX_NDIM) field_.shape[field_.ndim++] = size;
     }
+    /* Without one, it would be no list, and have no room for the count that a List writes. */
+    void make_list(uint32_t capacity) {
+        field_.capacity = capacity;
+        if (capacity == 0) fault_ = "the capacity of a Sequence or a Text is at least 1";
+    }
     Self &self() { return static_cast<Self &>(*this); }
     ferry_field field_{};
     const char *fault_ = nullptr;
@@ -294,15 +299,20 @@ public:
 /* UTF-8, with room for so many bytes. */
 class Text : public detail::Space<Text, char, detail::Form::list, FERRY_STRING> {
 public:
-    Text(const char *path, uint32_t capacity) : Space(path, {}) { field_.capacity = capacity, field_.dtype = FERRY_DEFAULT; }
+    Text(const char *path, uint32_t capacity) : Space(path, {}) {
+        field_.dtype = FERRY_DEFAULT;
+        make_list(capacity);
+    }
     static bool matches(const ferry_field &field) { return field.kind == kind && field.capacity != 0; }
 };
 
 /* A list of up to so many items of an inner space, whose path is the list's: Sequence(Box<float>("points", {2}), 16). */
 template <class Inner> class Sequence : public detail::Space<Sequence<Inner>, typename Inner::Element, detail::Form::list, Inner::kind> {
 public:
+    static_assert(Inner::form != detail::Form::list, "a field has one capacity: the items of a Sequence are no lists");
     Sequence(const Inner &inner, uint32_t capacity) : Sequence::Space(nullptr, {}) {
-        this->field_ = inner.field(), this->fault_ = inner.fault(), this->field_.capacity = capacity;
+        this->field_ = inner.field(), this->fault_ = inner.fault();
+        this->make_list(capacity);
     }
     static bool matches(ferry_field field) {
         const bool is_list = field.capacity != 0;

@@ -105,6 +105,9 @@ def test_the_environment_and_the_agent_in_the_cpp_header_play(tmp_path: Path, ru
         ("ferry::Env another(std::move(env));", True),
         ("ferry::Env another(env);", False),
         ('ferry::Box<long double> wide("wide", {1});', False),
+        ('ferry::Sequence(ferry::Box<float>("a", {2}), 4);', True),
+        ('ferry::Sequence(ferry::Sequence(ferry::Box<float>("a", {2}), 4), 3);', False),  # one field, one capacity
+        ('ferry::Sequence(ferry::Text("a", 100), 3);', False),
     ],
 )
 def test_what_does_not_fit_does_not_compile(line: str, is_right: bool, tmp_path: Path) -> None:

@@ -210,6 +210,18 @@ void test_a_description_that_cannot_be_is_refused() {
     twice.observation(Box<float>("a", {1}));
     const auto refused = Env::open(EnvDesc("bad", twice));
     CHECK(!refused && refused.why().code == FERRY_ESPEC && refused.why().text[0] != '\0');
+    for (uint32_t capacity : {0u, 1u}) {
+        Fields texts, sequences;
+        texts.observation(Text("a", capacity));
+        texts.action(Discrete("", 2));
+        sequences.observation(Sequence(Box<uint8_t>("a", {1}), capacity));
+        sequences.action(Discrete("", 2));
+        const auto text = Env::open(EnvDesc("text", texts)), sequence = Env::open(EnvDesc("sequence", sequences));
+        CHECK(static_cast<bool>(text) == (capacity == 1) && static_cast<bool>(sequence) == (capacity == 1));
+        if (capacity == 1) continue;
+        CHECK_CONTAINS(text.why().text, "the capacity of a Sequence or a Text is at least 1");
+        CHECK_CONTAINS(sequence.why().text, "the capacity of a Sequence or a Text is at least 1");
+    }
     Fields good;
     good.observation(Box<float>("a", {1}));
     good.action(Discrete("", 2));
