@@ -215,9 +215,10 @@ public:
     static constexpr Form form = form_;
     static constexpr ferry_space kind = kind_;
 
-    /* Bounds of every element, inclusive. */
+    /* Bounds of every element, inclusive. Of a Box, 0 and 0 would be none, and are refused when the environment is opened. */
     Self &bounds(double low, double high) {
         field_.low = low, field_.high = high;
+        if (kind == FERRY_BOX && low == 0 && high == 0) fault_ = "bounds of 0 and 0 stand for none: give them for each element";
         return self();
     }
     /* Bounds of each element, as many as there are. */

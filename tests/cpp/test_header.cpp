@@ -222,6 +222,16 @@ void test_a_description_that_cannot_be_is_refused() {
         CHECK_CONTAINS(text.why().text, "the capacity of a Sequence or a Text is at least 1");
         CHECK_CONTAINS(sequence.why().text, "the capacity of a Sequence or a Text is at least 1");
     }
+    Fields still;
+    still.observation(Box<float>("a", {2}).bounds(0, 0));
+    still.action(Discrete("", 2));
+    CHECK_CONTAINS(Env::open(EnvDesc("still", still)).why().text, "bounds of 0 and 0 stand for none");
+    const float zeros[] = {0, 0};
+    Fields each;
+    each.observation(Box<float>("a", {2}).bounds(zeros, zeros));
+    each.observation(Scalar<float>("b").bounds(0, 1));
+    each.action(Discrete("", 2));
+    CHECK(Env::open(EnvDesc("each", each)));
     Fields good;
     good.observation(Box<float>("a", {1}));
     good.action(Discrete("", 2));
