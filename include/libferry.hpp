@@ -413,10 +413,10 @@ public:
     Error error() const { return error_; }
     /* Counts the channel's turns, from 1. */
     uint64_t number() const { return this->turn_->number; }
-    /* How many rows it is about. */
-    uint32_t size() const { return this->turn_->num_rows; }
-    RowIterator<Row> begin() const { return {*this, this->turn_->rows}; }
-    RowIterator<Row> end() const { return {*this, this->turn_->rows + size()}; }
+    /* How many rows it is about; 0 if there is none. */
+    uint32_t size() const { return this->turn_ != nullptr ? this->turn_->num_rows : 0; }
+    RowIterator<Row> begin() const { return {*this, rows()}; }
+    RowIterator<Row> end() const { return {*this, rows() + size()}; }
     /* A row by its number in the environment. */
     Row row(uint32_t number) const { return this->at(number); }
 
@@ -424,6 +424,7 @@ protected:
     Turn(const Row &row, Error error) : Row(row), error_(error) {}
 
 private:
+    const uint32_t *rows() const { return this->turn_ != nullptr ? this->turn_->rows : nullptr; }
     Error error_;
 };
 
@@ -473,7 +474,7 @@ public:
         return *this;
     }
     /* Sets the blob of the whole answer: an info, of an env with more than one row a map from row numbers; what a call returns. */
-    Error info(const ferry_blob &blob) const { return Error(ferry_env_blob(env_, &blob)); }
+    Error info(const ferry_blob &blob) const { return Error(env_ != nullptr ? ferry_env_blob(env_, &blob) : FERRY_ESTATE); }
 
 protected:
     ferry_env *env_;
@@ -488,9 +489,9 @@ public:
         : Turn(EnvRow(env, turn, detail::first_row(turn)), error) {}
     Kind kind() const { return turn_ != nullptr ? static_cast<Kind>(turn_->kind) : Kind::none; }
     /* Publishes the answer. Never waits. */
-    Error reply() const { return Error(ferry_env_reply(env_)); }
+    Error reply() const { return Error(env_ != nullptr ? ferry_env_reply(env_) : FERRY_ESTATE); }
     /* Answers with a failure instead: text, in UTF-8. The agent must reset next. */
-    Error fail(const char *text) const { return Error(ferry_env_fail(env_, text)); }
+    Error fail(const char *text) const { return Error(env_ != nullptr ? ferry_env_fail(env_, text) : FERRY_ESTATE); }
     /* LEFT: how the agent went. */
     Error reason() const { return Error(turn_->reason); }
     uint32_t peer_pid() const { return turn_->peer_pid; }
@@ -607,7 +608,7 @@ private:
 
 namespace detail {
 
-/* Owns what end takes; moved, never copied. */
+/* Owns what end takes; moved, never copied. Of one that is closed, or moved from, calls fail with FERRY_ESTATE, or give nothing. */
 template <class T, void (*end)(T *)> class Handle {
 public:
     Handle() = default;
@@ -710,7 +711,7 @@ public:
     /* Waits for the agent's next turn. Tick-driven programs wait(0) until they get none. */
     EnvTurn wait(int64_t timeout_ns = forever) {
         const ferry_turn *turn;
-        const int got = ferry_env_wait(get(), timeout_ns, &turn);
+        const int got = get() != nullptr ? ferry_env_wait(get(), timeout_ns, &turn) : FERRY_ESTATE;
         return EnvTurn(get(), got > 0 ? turn : nullptr, Error(got));
     }
 
@@ -737,7 +738,7 @@ public:
     /* What is known about its state, in words. */
     Why why() const {
         Why why{};
-        ferry_env_why(get(), &why);
+        if (get() != nullptr) ferry_env_why(get(), &why);
         return why;
     }
 
@@ -803,9 +804,11 @@ public:
     }
 
     /* Connects, or waits to be connected to. Call it again after the environment has gone, and look the fields up anew. */
-    Progress connect(int64_t timeout_ns = forever) { return Progress(ferry_agent_connect(get(), timeout_ns)); }
+    Progress connect(int64_t timeout_ns = forever) {
+        return Progress(get() != nullptr ? ferry_agent_connect(get(), timeout_ns) : FERRY_ESTATE);
+    }
     /* What the environment says of itself; nullptr before the first connection. Valid until the next. */
-    const ferry_env_desc *env() const { return ferry_agent_env(get()); }
+    const ferry_env_desc *env() const { return get() != nullptr ? ferry_agent_env(get()) : nullptr; }
 
     /* A field of the environment, by its path ("": the space is this field alone), if it is in this space. Valid until the next
      * connection, which may be to another environment. */
@@ -816,17 +819,17 @@ public:
     template <class Space> Result<Info<Space>> info(std::string_view path) const { return find<Space, FERRY_INFO>(path); }
 
     /* The turn to fill; none if there is no connection, or an answer is owed. */
-    Request request() { return Request(get(), ferry_agent_turn(get())); }
+    Request request() { return Request(get(), get() != nullptr ? ferry_agent_turn(get()) : nullptr); }
     /* Waits for the answer; one that does not come in time stays owed. */
     Answer wait(int64_t timeout_ns = forever) {
         const ferry_turn *turn;
-        const int got = ferry_agent_wait(get(), timeout_ns, &turn);
+        const int got = get() != nullptr ? ferry_agent_wait(get(), timeout_ns, &turn) : FERRY_ESTATE;
         return Answer(got > 0 ? turn : nullptr, Error(got));
     }
-    Hold hold() { return Hold(ferry_agent_hold(get())); }
+    Hold hold() { return Hold(get() != nullptr ? ferry_agent_hold(get()) : nullptr); }
     Why why() const {
         Why why{};
-        ferry_agent_why(get(), &why);
+        if (get() != nullptr) ferry_agent_why(get(), &why);
         return why;
     }
 

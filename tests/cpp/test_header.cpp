@@ -328,6 +328,36 @@ void test_handles_are_moved_and_close_themselves() {
     static_assert(!std::is_copy_constructible_v<Env> && !std::is_copy_assignable_v<Agent> && sizeof(Bell) == sizeof(void *));
 }
 
+void test_a_closed_handle_says_that_it_is_closed() {
+    Fields fields;
+    fields.observation(Box<float>("", {1}));
+    fields.action(Discrete("", 2));
+    auto opened = Env::open(EnvDesc("closed", fields));
+    CHECK(opened);
+    Env env = std::move(*opened); /* what is moved from is as if it were closed */
+    env.close();
+    for (Env *gone : {&env, &*opened}) {
+        const EnvTurn turn = gone->wait(0);
+        CHECK(!turn && turn.error().code() == FERRY_ESTATE && turn.size() == 0 && !(turn.begin() != turn.end()));
+        CHECK(turn.reply().code() == FERRY_ESTATE && turn.fail("").code() == FERRY_ESTATE && turn.info(json("{}")).code() == FERRY_ESTATE);
+        CHECK(gone->why().code == 0 && gone->why().text[0] == '\0');
+    }
+    auto met = Agent::open(AgentDesc("closed"));
+    CHECK(met);
+    Agent agent = std::move(*met);
+    agent.close();
+    for (Agent *gone : {&agent, &*met}) {
+        CHECK(gone->connect(0).error().code() == FERRY_ESTATE && gone->env() == nullptr && !gone->hold());
+        CHECK(!gone->observation<Box<float>>(""));
+        Request request = gone->request();
+        for (RequestRow row : request) CHECK(row.index() == ROWS); /* there is none */
+        CHECK(!request && request.size() == 0 && request.reset(7).code() == FERRY_ESTATE);
+        const Answer answer = gone->wait(0);
+        CHECK(!answer && answer.error().code() == FERRY_ESTATE && answer.size() == 0);
+        CHECK(gone->why().code == 0 && gone->why().text[0] == '\0');
+    }
+}
+
 void test_waits_tell_not_yet_from_never() {
     auto agent = Agent::open(AgentDesc("serve:nobody"));
     CHECK(agent);
@@ -372,6 +402,7 @@ int main() {
     test_a_description_that_cannot_be_is_refused();
     test_rows_are_stepped_and_reset_each_for_itself();
     test_handles_are_moved_and_close_themselves();
+    test_a_closed_handle_says_that_it_is_closed();
     test_waits_tell_not_yet_from_never();
     test_a_bell_tells_who_is_ready();
     end_test(directory);
