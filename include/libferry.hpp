@@ -717,7 +717,8 @@ public:
 
     /* Waits for the agent's next turn, lets the game play it, and answers. The game has reset(EnvRow) and step(EnvRow), called for each row
      * of the turn, which return nothing, or a const char *: nullptr for all is well, or why the turn fails. It may have left(EnvTurn),
-     * and, with takes_calls, call(EnvTurn), which gives its answer to info. */
+     * and, with takes_calls, call(EnvTurn), which gives its answer to info. A turn that it leaves by an exception fails. It may close this
+     * handle, or move it away: then play neither goes on nor answers, and returns FERRY_ESTATE. */
     template <class Game> Progress play(Game &game, int64_t timeout_ns = forever) {
         const EnvTurn turn = wait(timeout_ns);
         if (!turn) return Progress(turn.error().code());
@@ -725,13 +726,14 @@ public:
             if constexpr (detail::hears_left<Game>::value) game.left(turn);
             return Progress(1);
         }
+        Playing playing(*this, turn);
         const char *failure = nullptr;
         if (turn.kind() == Kind::call) failure = call(game, turn);
         else
-            for (auto rows = turn.begin(); failure == nullptr && rows != turn.end(); ++rows)
+            for (auto rows = turn.begin(); failure == nullptr && playing.goes_on() && rows != turn.end(); ++rows)
                 failure = turn.kind() == Kind::step ? detail::outcome([&] { return game.step(*rows); })
                                                     : detail::outcome([&] { return game.reset(*rows); });
-        const Error error = failure != nullptr ? turn.fail(failure) : turn.reply();
+        const Error error = playing.end(failure);
         return Progress(error ? error.code() : 1);
     }
 
@@ -743,6 +745,32 @@ public:
     }
 
 private:
+    /* A turn while the game plays it. */
+    class Playing {
+    public:
+        Playing(const Env &env, const EnvTurn &turn) : env_(env), turn_(turn), handle_(env.get()), number_(turn.number()) {}
+        Playing(const Playing &) = delete;
+        Playing &operator=(const Playing &) = delete;
+        /* Only an exception comes here without an end. */
+        ~Playing() {
+            if (!ended_) end("the environment has thrown an exception");
+        }
+        /* Is it still this handle's? One that was opened anew may lie where the closed one lay; it has met nobody, and has no such number. */
+        bool goes_on() const { return env_.get() == handle_ && turn_.number() == number_; }
+        Error end(const char *failure) {
+            ended_ = true;
+            if (!goes_on()) return Error(FERRY_ESTATE);
+            return failure != nullptr ? turn_.fail(failure) : turn_.reply();
+        }
+
+    private:
+        const Env &env_;
+        const EnvTurn &turn_;
+        ferry_env *const handle_;
+        const uint64_t number_;
+        bool ended_ = false;
+    };
+
     template <class Game> static const char *call(Game &game, const EnvTurn &turn) {
         if constexpr (detail::takes_calls<Game>::value) return detail::outcome([&] { return game.call(turn); });
         else return static_cast<void>(game), static_cast<void>(turn), "this environment takes no calls";

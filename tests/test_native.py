@@ -130,6 +130,51 @@ def test_the_cpp_header_needs_no_cpp_library(tmp_path: Path) -> None:
         run(c, f"{source.stem}.o", LIBRARY, "-lm", "-o", source.stem, cwd=tmp_path)
 
 
+THROWS = """
+#include <libferry.hpp>
+#include <cstdio>
+
+struct Thrower {
+    ferry::Fields<> fields;
+    ferry::Observation<ferry::Scalar<float>> seen = fields.observation(ferry::Scalar<float>(""));
+    ferry::Action<ferry::Discrete<>> move = fields.action(ferry::Discrete("", 3));
+    ferry::Env env;
+    void reset(ferry::EnvRow row) { row[seen] = 0; }
+    void step(ferry::EnvRow row) {
+        row[seen] = 1;
+        if (row[move] == 2) env.close();
+        if (row[move] > 0) throw 7;
+    }
+};
+
+int main() {
+    Thrower game;
+    auto opened = ferry::Env::open(ferry::EnvDesc(nullptr, game.fields));
+    if (!opened) return 1;
+    game.env = std::move(*opened);
+    for (int caught = 0;;) try {
+        if (!game.env.play(game)) return caught == 2 ? 0 : 2;
+    } catch (int) {
+        caught++;
+    }
+}
+"""
+
+
+def test_a_turn_that_a_game_leaves_by_an_exception_fails(tmp_path: Path) -> None:
+    (compiler,) = legs.need("c++")
+    (tmp_path / "thrower.cpp").write_text(THROWS)
+    run(compiler, "-std=c++17", *WARNINGS, f"-I{INCLUDE}", "thrower.cpp", LIBRARY, "-o", "thrower", cwd=tmp_path)
+    with ferry.launch([tmp_path / "thrower"]) as env:
+        env.reset()
+        with pytest.raises(ferry.BackendError, match="the environment has thrown an exception"):
+            env.step(1)
+        env.reset()
+        assert env.step(0)[0] == 1
+        with pytest.raises(ferry.PeerGoneError):
+            env.step(2)  # closes its handle, and throws
+
+
 def macros(compiler: str, text: str, folder: Path) -> set[str]:
     (folder / "macros.cpp").write_text(text)
     told = run(compiler, "-std=c++17", "-dM", "-E", f"-I{INCLUDE}", "macros.cpp", cwd=folder)

@@ -238,6 +238,67 @@ void test_a_description_that_cannot_be_is_refused() {
     CHECK_CONTAINS(Env::open(EnvDesc("no such place!", good)).why().text, "no such place!");
 }
 
+/* ---- Games that give their env away while they play ---- */
+
+enum class Gives { closes, opens_anew, moves };
+
+struct Giver {
+    explicit Giver(Gives what) : gives(what) {}
+    const char *give() {
+        if (gives == Gives::closes || gives == Gives::opens_anew) env.close();
+        if (gives == Gives::opens_anew) open();
+        if (gives == Gives::moves) other = std::move(env);
+        return nullptr;
+    }
+    void open() {
+        auto opened = Env::open(EnvDesc("giver", fields).rows(2).takes_calls());
+        CHECK(opened);
+        env = std::move(*opened);
+    }
+    void reset(EnvRow row) { row[count] = 0; }
+    const char *step(EnvRow row) {
+        row[count] = ++steps;
+        return row[move] == 1 ? give() : nullptr;
+    }
+    const char *call(EnvTurn) { return give(); }
+
+    Fields<> fields;
+    Observation<Scalar<int32_t>> count = fields.observation(Scalar<int32_t>("count"));
+    Action<Discrete<>> move = fields.action(Discrete("", 2));
+    Gives gives;
+    Env env, other;
+    int32_t steps = 0;
+};
+
+int serve_giver(void *argument) {
+    Giver giver(*static_cast<Gives *>(argument));
+    giver.open();
+    Progress progress = giver.env.play(giver, 10 * second);
+    CHECK(progress); /* the reset */
+    progress = giver.env.play(giver, 10 * second);
+    CHECK(!progress && progress.error().code() == FERRY_ESTATE && giver.steps <= 1);
+    if (giver.gives != Gives::moves) return 0;
+    CHECK(!giver.env && ferry_env_fail(giver.other.get(), "moved") == 0); /* the turn is its new owner's to answer */
+    return giver.other.wait(10 * second).kind() == Kind::left ? 0 : 1;
+}
+
+void test_a_game_may_close_or_move_the_env_that_it_plays_in() {
+    for (Gives gives : {Gives::closes, Gives::opens_anew, Gives::moves})
+        for (bool calls : {false, true}) {
+            const pid_t server = start_child(serve_giver, &gives);
+            Agent agent = meet("giver");
+            CHECK(!agent.request().reset() && answered(agent).well());
+            Request request = agent.request();
+            for (RequestRow row : request) row[must(agent.action<Discrete<>>(""))] = 1;
+            CHECK(!(calls ? request.call(json("1")) : request.step()));
+            const Answer answer = agent.wait(10 * second);
+            if (gives == Gives::moves) CHECK(answer && bytes(answer.blob()) == "moved");
+            else CHECK(!answer && answer.error().code() == FERRY_ECLOSED);
+            agent.close();
+            CHECK(end_child(server) == 0);
+        }
+}
+
 /* ---- Many rows ---- */
 
 enum { ROWS = 5 };
@@ -401,6 +462,7 @@ int main() {
     test_a_field_of_another_type_is_refused();
     test_a_description_that_cannot_be_is_refused();
     test_rows_are_stepped_and_reset_each_for_itself();
+    test_a_game_may_close_or_move_the_env_that_it_plays_in();
     test_handles_are_moved_and_close_themselves();
     test_a_closed_handle_says_that_it_is_closed();
     test_waits_tell_not_yet_from_never();
