@@ -343,13 +343,26 @@ def test_a_reset_may_fail_after_a_while(play: Play) -> None:
 # ---- Coming and going ----
 
 
+Run = Callable[..., "subprocess.Popen[str]"]
+
+
 @pytest.fixture
-def served(godot: str, project: Path, start: Start) -> subprocess.Popen[str]:
+def run(godot: str, project: Path, start: Start) -> Run:
+    """Starts one of the scenes as a player would, with variables for it."""
+
+    def run(scene: str, **variables: str) -> subprocess.Popen[str]:
+        code = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+        command = [godot, "--path", str(project), *HEADLESS, f"res://{scene}.tscn"]
+        env = {**os.environ, **variables}
+        return start("-c", code, *command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    return run
+
+
+@pytest.fixture
+def served(run: Run) -> subprocess.Popen[str]:
     """The counter, at the address "counter"."""
-    code = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
-    command = [godot, "--path", str(project), *HEADLESS, "res://counter.tscn"]
-    variables = {**os.environ, "FERRY_ADDRESS": "serve:counter"}
-    return start("-c", code, *command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return run("counter", FERRY_ADDRESS="serve:counter")
 
 
 def test_the_game_goes_on_and_takes_the_next(served: subprocess.Popen[str]) -> None:
@@ -389,6 +402,25 @@ def test_a_node_that_is_disabled_leaves_and_comes_back(served: subprocess.Popen[
                 env.reset(options={"rest": 5})
             assert env.reset()[0].tolist() == [0, 0]
     assert served.poll() is None
+
+
+def test_two_nodes_share_a_world(run: Run) -> None:
+    """It stands while both agents think, and goes on by each step, for as long as anybody plays."""
+    game = run("pair")
+    with ferry.ClientEnv("first", timeout=PATIENCE) as first:
+        ticks, _ = first.reset()[0]
+        with ferry.ClientEnv("second", timeout=PATIENCE) as second:
+            assert second.reset()[0] == (ticks, 0)
+            for step in range(1, 6):
+                time.sleep(0.15 if step == 3 else 0)  # longer than a tick waits
+                assert first.step(0)[0] == (ticks + 2 * step - 1, step)
+                assert second.step(0)[0] == (ticks + 2 * step, step)
+            assert second.step(0)[0] == (ticks + 11, 6)
+        assert first.step(0)[0] == (ticks + 12, 6)
+    time.sleep(0.1)
+    with ferry.ClientEnv("second", timeout=PATIENCE) as second:
+        assert second.reset()[0][0] > ticks + 12  # nobody has stepped it since
+    assert game.poll() is None
 
 
 def test_a_killed_agent_is_noticed(served: subprocess.Popen[str], start: Start) -> None:

@@ -23,6 +23,9 @@ static const int64_t PATIENCE_NS = 100000000, PATIENCE_ON_SCREEN_NS = 2000000;
 /* The same while nobody plays; the game goes on then. */
 static const int64_t IDLE_NS = 10000000, IDLE_ON_SCREEN_NS = 0;
 
+/* The same for a node whose agent thinks while another node's does: either may be the next. */
+static const int64_t SHARED_NS = 1000000;
+
 /* A signal's connection that ends when it has fired: Object.CONNECT_ONE_SHOT. */
 static const int ONE_SHOT = 4;
 
@@ -42,7 +45,7 @@ typedef struct environment {
     ferry_env *env;     /* NULL: not open */
     int on_screen;      /* somebody may look on */
     int has_agent;
-    int pauses;          /* the tree is paused, and by this node: the agent thinks */
+    int thinks, plays;   /* the agent thinks, its turn is under way: as counted below */
     int in_tick, closes; /* what the script closes in a tick is closed at its end */
     field_table table;
     space observation, action, info;
@@ -57,6 +60,9 @@ typedef struct environment {
     int terminated, truncated;
     trouble why;        /* what the turn fails with, or empty */
 } environment;
+
+/* Of all nodes, which share one tree: how many agents think, how many turns are under way; and whether the tree is paused for that. */
+static int num_thinking, num_playing, is_paused;
 
 /* ---- Talking to the script ------------------------------------------------------------------------------------------ */
 
@@ -117,10 +123,14 @@ static void physics(environment *e, int on) {
     variant_drop(&result);
 }
 
-/* The tree, as long as the agent thinks: so a world with a window stands still as one without does. */
-static void pause(environment *e, int on) {
-    if (e->pauses == on) return;
-    e->pauses = on;
+/* Counts the node, and pauses the tree as long as agents do nothing but think: so a world with a window stands still as one without does.
+ * A single turn lets the world go on, whoever else thinks: its agent waits for the world, and the others may wait for that agent. */
+static void count_in(environment *e, int thinks, int plays) {
+    num_thinking += thinks - e->thinks, num_playing += plays - e->plays;
+    e->thinks = thinks, e->plays = plays;
+    int on = num_thinking > 0 && num_playing == 0;
+    if (is_paused == on) return;
+    is_paused = on;
     variant tree = call_self(e, NAME(get_tree), NULL, 0), flag = variant_bool(on);
     const variant *arguments[] = {&flag};
     variant result = variant_do(&tree, NAME(set_pause), arguments, 1);
@@ -178,7 +188,7 @@ static void abandon(environment *e) {
 static void close_env(environment *e) {
     e->closes = e->in_tick;
     if (e->closes) return;
-    pause(e, 0);
+    count_in(e, 0, 0);
     ferry_env_close(e->env);
     e->env = NULL, e->has_agent = 0;
     abandon(e);
@@ -358,14 +368,20 @@ static void judge(environment *e) {
     e->ticks_left--;
 }
 
+/* How long the node may keep the tick for its agent's next turn. */
+static int64_t patience(const environment *e) {
+    if (e->owed != NULL || num_playing > e->plays) return 0; /* the world must go on. With a turn, only news that the agent left can come */
+    if (num_thinking > e->thinks) return e->has_agent ? SHARED_NS : 0;
+    if (e->has_agent) return e->on_screen ? PATIENCE_ON_SCREEN_NS : PATIENCE_NS;
+    return e->on_screen ? IDLE_ON_SCREEN_NS : IDLE_NS;
+}
+
 /* Takes turns until one is under way or none comes. 0 if it is over. */
 static int take_turns(environment *e) {
     const ferry_turn *turn;
     for (;;) {
         if (is_due(e)) answer(e);
-        int64_t idle = e->on_screen ? IDLE_ON_SCREEN_NS : IDLE_NS, patience = e->on_screen ? PATIENCE_ON_SCREEN_NS : PATIENCE_NS;
-        /* While a turn is under way too: then only the news that the agent has left can come. */
-        int got = ferry_env_wait(e->env, e->owed != NULL ? 0 : e->has_agent ? patience : idle, &turn);
+        int got = ferry_env_wait(e->env, patience(e), &turn);
         if (got < 0) {
             ferry_why why;
             ferry_env_why(e->env, &why);
@@ -381,7 +397,7 @@ static void play(environment *e) {
     judge(e);
     if (e->resetting == RESET_QUEUED) begin_reset(e);
     if (!take_turns(e)) return;
-    pause(e, e->has_agent && e->owed == NULL);
+    count_in(e, e->has_agent && e->owed == NULL, e->owed != NULL);
     if (!in_step(e)) return;
     const variant *arguments[] = {&e->chosen};
     variant result = ask(e, NAME(_apply_action), "_apply_action", arguments, 1);
@@ -389,7 +405,7 @@ static void play(environment *e) {
 }
 
 static void tick(environment *e) {
-    if (!e->pauses && node_is_paused(e->object)) return; /* by the game: then nobody plays */
+    if (!is_paused && node_is_paused(e->object)) return; /* by the game: then nobody plays */
     e->in_tick = 1;
     if (e->env != NULL || open_env(e)) play(e);
     e->in_tick = 0;
@@ -403,7 +419,7 @@ static void notified(GDExtensionClassInstancePtr instance, int32_t what, GDExten
     (void)reversed;
     if (what == INTERNAL_PHYSICS_PROCESS) tick(e);
     if (what == ENTER_TREE && e->enabled) physics(e, 1);
-    if (what == EXIT_TREE) pause(e, 0), close_env(e); /* the tree now: it is out of reach afterwards */
+    if (what == EXIT_TREE) count_in(e, 0, 0), close_env(e); /* the tree now: it is out of reach afterwards */
 }
 
 static void set_int(environment *e, const string *setter, int64_t value) {
