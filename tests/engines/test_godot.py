@@ -281,6 +281,12 @@ def test_a_node_without_a_script_says_so(play: Play) -> None:
         play("mute")
 
 
+@pytest.mark.parametrize("kind", ["dict", "tuple"])
+def test_a_space_that_holds_itself(play: Play, kind: str) -> None:
+    with pytest.raises(ferry.PeerGoneError, match=r"_get_observation_space: nests too deep: does it hold itself\?"):
+        play("wrong", WRONG=kind)
+
+
 # ---- Ticks ----
 
 

@@ -201,6 +201,9 @@ static int take_leaf(ferry_field *f, const char *kind, const variant *about, tro
     return wrong(why, f->path, "is a space \"%s\"; there are box, discrete, multi_discrete, multi_binary", kind);
 }
 
+/* Spaces within spaces: more than anybody describes, and few enough for the stack. */
+enum { MAX_DEPTH = 64 };
+
 /* A path with one more key at its end, as libferry.h writes them; for the caller to free. */
 static char *path_with(const char *path, const variant *key, uint32_t place) {
     char *name = NULL, *joined, *at;
@@ -219,7 +222,7 @@ static char *path_with(const char *path, const variant *key, uint32_t place) {
     return joined;
 }
 
-static int describe(space *out, field_table *table, const variant *about, ferry_role role, const char *path, trouble *why);
+static int describe(space *out, field_table *table, const variant *about, ferry_role role, const char *path, int depth, trouble *why);
 
 static int describe_leaf(space *out, field_table *table, const variant *about, const variant *kind, ferry_role role, const char *path,
                          trouble *why) {
@@ -239,7 +242,8 @@ static int describe_leaf(space *out, field_table *table, const variant *about, c
     return take_leaf(f, variant_print(kind, text, sizeof text), about, why);
 }
 
-static int describe_children(space *out, field_table *table, variant *about, ferry_role role, const char *path, trouble *why) {
+static int describe_children(space *out, field_table *table, variant *about, ferry_role role, const char *path, int depth, trouble *why) {
+    if (depth == MAX_DEPTH) return wrong(why, NULL, "nests too deep: does it hold itself?");
     variant keys = out->is_dict ? variant_do(about, NAME(keys), NULL, 0) : variant_nil();
     int64_t count = variant_count(out->is_dict ? &keys : about);
     out->children = calloc((size_t)count + 1, sizeof *out->children);
@@ -256,7 +260,7 @@ static int describe_children(space *out, field_table *table, variant *about, fer
         if (out->is_dict) godot.variant_new_copy(&element, variant_at(about, &child->key));
         else element = variant_element(about, i);
         char *longer = path_with(path, out->is_dict ? &child->key : NULL, (uint32_t)i);
-        right = longer != NULL ? describe(child, table, &element, role, longer, why) : wrong(why, path, "leaves no memory");
+        right = longer != NULL ? describe(child, table, &element, role, longer, depth + 1, why) : wrong(why, path, "leaves no memory");
         free(longer);
         variant_drop(&element);
     }
@@ -264,7 +268,7 @@ static int describe_children(space *out, field_table *table, variant *about, fer
     return right;
 }
 
-static int describe(space *out, field_table *table, const variant *about, ferry_role role, const char *path, trouble *why) {
+static int describe(space *out, field_table *table, const variant *about, ferry_role role, const char *path, int depth, trouble *why) {
     char text[64];
     GDExtensionVariantType type = variant_type(about);
     if (type != TYPE(DICTIONARY) && type != TYPE(ARRAY))
@@ -276,7 +280,7 @@ static int describe(space *out, field_table *table, const variant *about, ferry_
     } else {
         out->is_dict = type == TYPE(DICTIONARY);
         godot.variant_new_copy(&copy, about);
-        right = describe_children(out, table, &copy, role, path, why);
+        right = describe_children(out, table, &copy, role, path, depth, why);
         variant_drop(&copy);
     }
     variant_drop(&kind);
@@ -285,7 +289,7 @@ static int describe(space *out, field_table *table, const variant *about, ferry_
 
 int space_describe(space *out, field_table *table, const variant *description, ferry_role role, trouble *why) {
     *out = (space){.key = variant_nil()};
-    return describe(out, table, description, role, "", why);
+    return describe(out, table, description, role, "", 0, why);
 }
 
 void space_free(space *s) {
