@@ -346,6 +346,31 @@ def test_a_reset_may_fail_after_a_while(play: Play) -> None:
         assert env.reset()[0].tolist() == [0, 0]
 
 
+def test_a_failure_without_a_text(play: Play) -> None:
+    with pytest.raises(ferry.BackendError, match=r"the script called fail\(\) and did not say why"):
+        play("counter").reset(options={"fail": ""})
+
+
+@pytest.mark.parametrize("character", ["ä", "€", "😀"])
+def test_a_long_text_ends_in_a_whole_character(play: Play, character: str) -> None:
+    size = len(character.encode())
+    counter, spaces = play("counter"), play("spaces")
+    for start in range(4):  # wherever the room ends in it
+        said = "x" * start + character * ((1023 - start) // size)
+        with pytest.raises(ferry.BackendError) as failed:
+            counter.reset(options={"fail": "x" * start + character * 2000})
+        assert said in str(failed.value)
+        assert "\ufffd" not in str(failed.value)
+        given = "x" * start + character * ((255 - start) // size)
+        with pytest.raises(ferry.BackendError, match=f'"choice" is {given}, no whole number'):
+            spaces.reset(options={"choice": "x" * start + character * 2000})
+
+
+def test_a_long_text_about_a_space_ends_in_a_whole_character(play: Play) -> None:
+    with pytest.raises(ferry.PeerGoneError, match=r'_get_observation_space: "€{299}\n'):
+        play("wrong", WRONG="text")
+
+
 # ---- Coming and going ----
 
 

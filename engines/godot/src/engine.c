@@ -239,9 +239,19 @@ void variant_set(variant *dictionary, const char *key, variant value) {
     variant_drop(&name), variant_drop(&value);
 }
 
+void utf8_trim(char *text) {
+    size_t length = strlen(text), start = length;
+    while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) start--;
+    if (start == 0) return;
+    unsigned char first = (unsigned char)text[--start];
+    size_t whole = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    if (length - start < whole) text[start] = '\0';
+}
+
 static char *print_string(const string *s, char *text, size_t size) {
     GDExtensionInt length = godot.string_to_utf8_chars(s, text, (GDExtensionInt)size - 1);
     text[length < 0 ? 0 : (size_t)length < size ? (size_t)length : size - 1] = '\0';
+    utf8_trim(text);
     return text;
 }
 

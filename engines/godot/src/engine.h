@@ -164,7 +164,10 @@ const variant *variant_at(const variant *dictionary, const variant *key);
 variant variant_get(const variant *dictionary, const char *key); /* nil if there is no such key */
 void variant_set(variant *dictionary, const char *key, variant value); /* takes the value */
 
-/* UTF-8, cut off where the room ends. Of anything: as the engine prints it. */
+/* Takes away the beginning of a character at the end of UTF-8, where the room for it has ended. */
+void utf8_trim(char *text);
+
+/* UTF-8, cut off before the character for which there is no room. Of anything: as the engine prints it. */
 char *variant_print(const variant *v, char *text, size_t size);
 /* UTF-8 in fresh memory, for the caller to free; NULL without memory. v is a String. */
 char *variant_utf8(const variant *v, size_t *length);

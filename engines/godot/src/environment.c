@@ -94,6 +94,12 @@ static void emit(environment *e, const char *name, variant argument) {
 
 static int has(environment *e, const string *name) { return godot.object_has_script_method(e->object, name); }
 
+/* The turn's failure: what is amiss with what a method returned, as far as there is room. */
+static void blame(environment *e, const char *method, const trouble *why) {
+    snprintf(e->why.text, sizeof e->why.text, "%s: %.900s", method, why->text);
+    utf8_trim(e->why.text);
+}
+
 /* What a virtual method returns; nil and the turn's failure if it cannot be called. */
 static variant ask(environment *e, const string *name, const char *text, const variant *const *arguments, int count) {
     variant result;
@@ -174,7 +180,7 @@ static int describe(environment *e) {
         if (right && wanted[i].role == FERRY_INFO && !e->info.is_dict)
             right = 0, snprintf(why.text, sizeof why.text, "it is no Dictionary from keys to spaces");
         variant_drop(&about);
-        if (!right) return snprintf(e->why.text, sizeof e->why.text, "%s: %.900s", wanted[i].text, why.text), 0;
+        if (!right) return blame(e, wanted[i].text, &why), 0;
     }
     return 1;
 }
@@ -268,8 +274,7 @@ static void answer(environment *e) {
     trouble why = {{0}};
     if (e->why.text[0] == '\0') {
         variant seen = ASK(e, _get_observation);
-        if (!space_write(&e->observation, &e->table, turn, &seen, &why) && e->why.text[0] == '\0')
-            snprintf(e->why.text, sizeof e->why.text, "_get_observation: %.900s", why.text);
+        if (!space_write(&e->observation, &e->table, turn, &seen, &why) && e->why.text[0] == '\0') blame(e, "_get_observation", &why);
         variant_drop(&seen);
     }
     int right = e->why.text[0] == '\0' && (!e->has_info || give_info(e)) && e->why.text[0] == '\0';
@@ -514,7 +519,9 @@ static void fail(void *instance, const variant *const *arguments, int count, var
     environment *e = instance;
     (void)count, (void)out;
     if (e->owed == NULL || e->resetting == RESET_QUEUED) return; /* a _reset for an agent that has left */
-    if (e->why.text[0] == '\0') variant_print(arguments[0], e->why.text, sizeof e->why.text);
+    if (e->why.text[0] != '\0') return;
+    variant_print(arguments[0], e->why.text, sizeof e->why.text);
+    if (e->why.text[0] == '\0') snprintf(e->why.text, sizeof e->why.text, "the script called fail() and did not say why");
 }
 
 static void reset_completed(void *instance, const variant *const *arguments, int count, variant *out) {

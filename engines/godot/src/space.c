@@ -35,11 +35,13 @@ static const dtype *dtype_of(uint8_t code) {
 static int wrong(trouble *why, const char *path, const char *format, ...) {
     if (why->text[0] != '\0') return 0;
     int at = path != NULL && path[0] != '\0' ? snprintf(why->text, sizeof why->text, "\"%s\" ", path) : 0;
-    if (at < 0 || at >= (int)sizeof why->text) return 0;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why->text + at, sizeof why->text - (size_t)at, format, arguments);
-    va_end(arguments);
+    if (at >= 0 && at < (int)sizeof why->text) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(why->text + at, sizeof why->text - (size_t)at, format, arguments);
+        va_end(arguments);
+    }
+    utf8_trim(why->text);
     return 0;
 }
 

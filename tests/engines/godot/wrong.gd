@@ -12,6 +12,8 @@ func _get_observation_space():
 		"tuple":
 			tuple.append(tuple)
 			return tuple
+		"text":
+			return {"€".repeat(320): 0}
 
 
 func _get_action_space() -> Dictionary:
