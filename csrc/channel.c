@@ -445,7 +445,8 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
     if (state == 0) {
         ferry__waiter waiter;
         waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
-        waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel, waiter.next = next;
+        waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel,
+        waiter.next = next;
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);
