@@ -42,8 +42,6 @@ FERRY__LOCAL uint32_t ferry__platform_pid(void);
 FERRY__LOCAL int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes);
 /* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
 FERRY__LOCAL uint32_t ferry__platform_processor(void);
-/* Puts this thread on that processor if it may run there, and leaves it free to be put elsewhere. Some microseconds. */
-FERRY__LOCAL void ferry__platform_move(uint32_t processor);
 
 /* ---- Sleeping on a word of shared memory ---- */
 

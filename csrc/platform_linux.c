@@ -35,22 +35,6 @@ int64_t ferry__platform_now_ns(void) {
 
 uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
 
-/* Setting what was allowed would be a mask of the thread's own from then on, which later changes of its control group only narrow. So all is
- * allowed again, and what was allowed before only where that is more (the thread has a mask of its own). Who else sets one meanwhile wins, but
- * for the instant between the first two calls. */
-void ferry__platform_move(uint32_t processor) {
-    cpu_set_t allowed, wanted, now;
-    if (processor == 0 || processor > CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    if (!CPU_ISSET(processor - 1, &allowed)) return;
-    CPU_ZERO(&wanted);
-    CPU_SET(processor - 1, &wanted);
-    if (sched_setaffinity(0, sizeof wanted, &wanted) != 0) return;
-    if (sched_getaffinity(0, sizeof now, &now) != 0 || !CPU_EQUAL(&now, &wanted)) return;
-    memset(&wanted, 0xFF, sizeof wanted);
-    (void)sched_setaffinity(0, sizeof wanted, &wanted);
-    if (sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&now, &allowed)) (void)sched_setaffinity(0, sizeof allowed, &allowed);
-}
-
 /* ---- Sleeping ---- */
 
 /* The kernel's own struct for this call: on 32-bit systems a libc may have given struct timespec 64-bit seconds, which SYS_futex misreads. */

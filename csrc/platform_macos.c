@@ -19,10 +19,8 @@
 /* As Linux's monotonic clock it stands still while the machine sleeps. */
 int64_t ferry__platform_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW); }
 
-/* Unknown: threads cannot be put on a processor here, so nothing would come of knowing. */
+/* Unknown: no public call tells. */
 uint32_t ferry__platform_processor(void) { return 0; }
-
-void ferry__platform_move(uint32_t processor) { (void)processor; }
 
 /* ---- Sleeping ---- */
 

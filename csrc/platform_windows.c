@@ -78,14 +78,6 @@ uint32_t ferry__platform_processor(void) {
     return number.Group * UINT32_C(64) + number.Number + 1;
 }
 
-void ferry__platform_move(uint32_t processor) {
-    DWORD_PTR before;
-    if (processor == 0 || (processor - 1) / 64 != (ferry__platform_processor() - 1) / 64 || (processor - 1) % 64 >= 8 * sizeof before)
-        return;
-    before = SetThreadAffinityMask(GetCurrentThread(), (DWORD_PTR)1 << (processor - 1) % 64); /* fails where the process may not run */
-    if (before != 0) SetThreadAffinityMask(GetCurrentThread(), before);
-}
-
 DWORD ferry__milliseconds(int64_t ns) {
     int64_t ms = ns / 1000000 + (ns % 1000000 > 0);
     return ms <= 0 ? 0 : ms > 0x7FFFFFFF ? 0x7FFFFFFF : (DWORD)ms;

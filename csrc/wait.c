@@ -32,18 +32,14 @@ static int ferry__spin(const uint32_t *word, uint32_t previous) {
     return 0;
 }
 
-/* Is a processor shared badly? Two waiters can do better than to yield to each other for ever where a scheduler leaves them together.
- * With the peer here too, there may be an idle processor besides: whoever is woken from sleep is put on one, so now and then one sleeps.
- * With somebody else at work here, the peer's processor is the better place: a peer that waits for this side needs none. */
+/* Does the peer run on this processor too? Then yielding hands it over well, but two processes that never sleep are left there by a
+ * scheduler that has idle processors besides. Whoever is woken from sleep is put on an idle one; so now and then one sleeps. */
 #define FERRY__CROWDED_WAITS 32
 static int ferry__should_sleep(const ferry__waiter *waiter) {
-    uint32_t here = ferry__platform_processor(), there = ferry__load_relaxed(&waiter->peer->processor);
-    int together = here == there;
+    uint32_t here = ferry__platform_processor();
     if (waiter->line->processor != here) waiter->line->processor = here;
-    if (here == 0 || there == 0 || (!together && !waiter->manners->shared)) return 0;
-    if (++*waiter->crowded % FERRY__CROWDED_WAITS != 0) return 0;
-    if (!together) ferry__platform_move(there);
-    return together;
+    if (here == 0 || ferry__load_relaxed(&waiter->peer->processor) != here) return 0;
+    return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
 }
 
 static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -19,7 +19,6 @@ typedef enum ferry__policy {
 /* What a waiter has learnt of those that it shares the processor with. */
 typedef struct ferry__manners {
     int looks;      /* how often the next wait looks before it yields: not at all where somebody else wants the processor */
-    int shared;     /* the last yield let somebody else work */
     uint32_t hasty; /* so many waits are yet to sleep at once */
 } ferry__manners;
 
@@ -29,7 +28,7 @@ typedef struct ferry__waiter {
     ferry__os memory;        /* in which the word lies */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t next;           /* the sequence word that is waited for: for onlookers */
-    uint32_t *crowded;       /* counts the waits on a processor that is shared */
+    uint32_t *crowded;       /* counts the waits on the peer's own processor */
     ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
     int (*idle)(void *user, int64_t now_ns, int slept);
@@ -71,8 +70,7 @@ static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_
     took += *now;
     manners->looks = took > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
     if (took > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS;
-    manners->shared = took > FERRY__WORKED_NS;
-    *in_vain += manners->shared ? FERRY__SWITCHES_NS : took;
+    *in_vain += took > FERRY__WORKED_NS ? FERRY__SWITCHES_NS : took;
     return manners->hasty == 0 && *in_vain < FERRY__YIELD_NS;
 }
 
