@@ -68,6 +68,8 @@ def godot(found: dict[str, Any]) -> Iterator[Row]:
         yield Row(name, wait, rates[key], rates["own"], shares[key])
     if "godot_rl" in rates:
         yield Row(f"{name} by godot-rl", "", rates["godot_rl"], rates["own"], shares["godot_rl"])
+    free = found["us"]["ferry_free"] - found["us"]["own_free"]
+    yield Row(f"{name} on any processor", "adaptive", rates["ferry_free"], rates["own_free"], free)
 
 
 def main() -> int:

@@ -198,7 +198,7 @@ def test_the_benchmark_measures_what_it_says(godot: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["us"].keys() == {"own", "ticks", "ferry", "ferry_spin"}
+    assert found["us"].keys() == {"own", "ferry", "ferry_spin", "own_free", "ferry_free"}
     assert all(us > 0 for us in found["us"].values())
     assert found["godot_rl_skipped"] == "not asked for"
 
