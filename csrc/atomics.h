@@ -31,6 +31,9 @@ static inline void ferry__copy_words_out(void *shared, const void *private_copy,
     for (i = 0; i < bytes / sizeof *to; i++) __atomic_store_n(to + i, from[i], __ATOMIC_RELAXED);
 }
 
+/* Gives one word for another, carrying what was written before and seeing what was written before the other was given. */
+static inline uint32_t ferry__exchange(uint32_t *word, uint32_t value) { return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL); }
+
 /* Adds one, in one order that everybody sees, and returns the sum. */
 static inline uint32_t ferry__increment(uint32_t *word) { return __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST); }
 

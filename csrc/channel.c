@@ -175,6 +175,7 @@ static int ferry__greet(ferry__channel *channel, ferry__os stream) {
     hello.features = FERRY__FEATURES_KNOWN;
     hello.side = channel->side, hello.pid = ferry__platform_pid(), hello.index = channel->address.index;
     hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION, hello.autoreset = channel->autoreset;
+    hello.realtime = channel->realtime;
     (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, channel->bell);
     return 0;
 }
@@ -440,13 +441,39 @@ void ferry__channel_sample(ferry__channel *channel, uint64_t number, int64_t fir
     ferry__store_release(&line->sample_done, (uint32_t)number);
 }
 
+static ferry__waiter ferry__waiter_of(ferry__channel *channel, uint32_t next) {
+    ferry__waiter waiter;
+    waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
+    waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel,
+    waiter.next = next;
+    return waiter;
+}
+
+/* Who waits in a lane, and must not miss what comes by turns. */
+typedef struct ferry__two_ways {
+    ferry__channel *channel;
+    const ferry__slot *slot;
+    uint32_t next;
+} ferry__two_ways;
+
+static int ferry__idle_in_lane(void *user, int64_t now_ns, int slept) {
+    const ferry__two_ways *ways = (const ferry__two_ways *)user;
+    return ferry__load_acquire(&ways->slot->seq) == ways->next ? FERRY__INTERRUPTED : ferry__idle(ways->channel, now_ns, slept);
+}
+
+int ferry__channel_await_lane(ferry__channel *channel, const uint32_t *word, uint32_t previous, const ferry__slot *slot, uint32_t next,
+                              int64_t timeout_ns) {
+    ferry__waiter waiter = ferry__waiter_of(channel, next);
+    ferry__two_ways ways;
+    ways.channel = channel, ways.slot = slot, ways.next = next;
+    waiter.idle = ferry__idle_in_lane, waiter.user = &ways;
+    return ferry__wait(&waiter, word, previous, timeout_ns);
+}
+
 int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next, int64_t timeout_ns) {
     int state = ferry__slot_state(slot, previous, next);
     if (state == 0) {
-        ferry__waiter waiter;
-        waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
-        waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel,
-        waiter.next = next;
+        ferry__waiter waiter = ferry__waiter_of(channel, next);
         state = ferry__wait(&waiter, &slot->seq, previous, timeout_ns);
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);

@@ -46,6 +46,7 @@ typedef struct ferry__channel {
     void *log_user;
     uint64_t max_bytes;
     uint32_t autoreset; /* agent: what it wants */
+    uint32_t realtime;  /* agent: it plays in real time */
     ferry__os bell;     /* agent: the page that it sends, or none; not owned */
     uint32_t *canary; /* tells of a fork */
     ferry__door *door; /* who listens; else NULL */
@@ -109,6 +110,10 @@ static inline int ferry__channel_spin(ferry__channel *channel, const ferry__slot
 /* Waits for message number next in the slot: 1, 0 not yet, or why the connection is over. */
 FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint32_t previous, uint32_t next,
                                       int64_t timeout_ns);
+
+/* Waits for a word of a lane to change: 1, 0 not yet, FERRY__INTERRUPTED if message number next has come in the slot, or why the connection is over. */
+FERRY__LOCAL int ferry__channel_await_lane(ferry__channel *channel, const uint32_t *word, uint32_t previous, const ferry__slot *slot,
+                                           uint32_t next, int64_t timeout_ns);
 
 /* Looks after the peer and the door: 0, or why the connection is over. Now and then, or, if a sleep has ended without what was waited
  * for, in any case. */

@@ -9,7 +9,9 @@
 #include "bell.h"
 #include "blob.h"
 #include "channel.h"
+#include "elements.h"
 #include "errors.h"
+#include "lane.h"
 #include "region.h"
 #include "rows.h"
 #include "rules.h"
@@ -37,8 +39,20 @@ typedef struct ferry__columns {
 typedef enum ferry__holding {
     FERRY__HOLDING_NOTHING,
     FERRY__HOLDING_TURN, /* the program has a turn that it has not answered */
-    FERRY__HOLDING_RESET /* the RESET that follows its answer is still to be handed to it */
+    FERRY__HOLDING_RESET, /* the RESET that follows its answer is still to be handed to it */
+    FERRY__HOLDING_FRAME  /* the program has a frame to publish */
 } ferry__holding;
+
+/* What an environment in real time has besides. */
+typedef struct ferry__world {
+    ferry__lane frames, actions;
+    char *incoming; /* an action that is not checked yet, as message */
+    int runs;       /* an episode: from the answer to its RESET to the frame that ends it */
+    uint64_t frame; /* the one published last */
+    uint64_t answers; /* of the latest action */
+    uint64_t action_ns;
+    double returned;
+} ferry__world;
 
 struct ferry_env {
     ferry__channel channel;
@@ -70,6 +84,7 @@ struct ferry_env {
     ferry__holding holding;
     int abandoned;     /* it had one when its agent left, and may answer it yet */
     int takes_calls;
+    ferry__world world;
 };
 
 /* ---- Handshake ---- */
@@ -78,6 +93,16 @@ struct ferry_env {
 static void ferry__env_show_columns(ferry_env *env, ferry_turn *turn, const ferry__columns *columns) {
     turn->reward = columns->reward, turn->episode = env->columns.episode, turn->status = columns->status;
     turn->terminated = columns->terminated, turn->truncated = columns->truncated;
+}
+
+static void ferry__env_open_lanes(ferry_env *env, char *base) {
+    const ferry__header *header = &env->spec.header;
+    int i;
+    ferry__lane_open(&env->world.frames, base + header->env_offset + FERRY__FRAMES_WORD, base + header->frame_slots,
+                     ferry__lane_pitch(header->env_blob, header->blob_bytes), 0);
+    ferry__lane_open(&env->world.actions, base + header->env_offset + FERRY__ACTIONS_WORD, base + header->action_slots,
+                     ferry__lane_pitch(header->agent_blob, header->blob_bytes), FERRY__LANE_SLOTS - 1);
+    for (i = 0; i < FERRY__LANE_SLOTS; i++) ferry__env_show_columns(env, &env->turns.turn[2 + i], &env->columns);
 }
 
 static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bell, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
@@ -89,6 +114,14 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     env->bell = NULL;
     if (bell != FERRY__NO_OS && ferry__bell_adopt(bell, &env->bell, why) < 0) return why->code;
     if (ferry__spec_choose(&env->spec, hello->autoreset, why) < 0) return why->code;
+    if (env->spec.realtime && !hello->realtime)
+        return ferry__fail(why, FERRY_EINVAL,
+                           "the environment runs in real time, and the agent plays in turns; play it with a RealtimeEnv in Python, "
+                           "ferry_agent_desc.realtime in C");
+    if (!env->spec.realtime && hello->realtime)
+        return ferry__fail(why, FERRY_EINVAL,
+                           "the agent plays in real time, and the environment in turns; play it with a ClientEnv or ServerEnv in Python, "
+                           "or let it run in real time (realtime_hz in Python, ferry_env_desc.realtime in C)");
     if (hello->max_bytes != 0 && header->region_bytes > hello->max_bytes)
         return ferry__fail(why, FERRY_ETOOBIG,
                            "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
@@ -104,6 +137,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     ferry__turns_close(&env->turns);
     if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
+    if (env->spec.realtime) ferry__env_open_lanes(env, base);
     for (i = 0; i < 2; i++) {
         ferry_turn *turn = &env->turns.turn[i];
         ferry__answer *answer = &env->out[i];
@@ -113,7 +147,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
         ferry__env_show_columns(env, turn, &env->columns);
     }
     env->rows.autoreset = hello->autoreset;
-    env->steady = env->rows.num_rows == 1 && env->rows.autoreset == FERRY_AUTORESET_DISABLED && env->rows.max_steps == 0;
+    env->steady =
+        env->rows.num_rows == 1 && env->rows.autoreset == FERRY_AUTORESET_DISABLED && env->rows.max_steps == 0 && !env->spec.realtime;
     env->number = 0, env->which = 0, env->holding = FERRY__HOLDING_NOTHING, env->abandoned = 0;
     ferry__rows_idle(&env->rows);
     *memory = env->region->memory, *bytes = header->region_bytes;
@@ -203,6 +238,10 @@ static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     env->actions_begin = (columns_end + line - 1) / line * line;
     env->actions_lines = fields_end > env->actions_begin ? (fields_end - env->actions_begin + line - 1) / line : 0;
     env->message = (char *)calloc(1, env->actions_begin + env->actions_lines * line);
+    if (env->spec.realtime) {
+        env->world.incoming = (char *)malloc(env->actions_begin + env->actions_lines * line);
+        if (env->world.incoming == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    }
     return env->message != NULL ? ferry__env_make_columns(env, why) : ferry__fail(why, FERRY_ENOMEM, "out of memory");
 }
 
@@ -217,6 +256,7 @@ static void ferry__env_free(ferry_env *env) {
     ferry__turns_close(&env->turns);
     ferry__spec_clear(&env->spec);
     free(env->message);
+    free(env->world.incoming);
     free(env);
 }
 
@@ -286,6 +326,33 @@ static void ferry__env_put_columns(ferry_env *env, const ferry__answer *answer, 
     ferry__env_show_columns(env, &env->turns.turn[env->which], columns);
 }
 
+/* Writes an action at rest: zero, or the nearest value that is inside the bounds. */
+static void ferry__env_rest(ferry_env *env) {
+    uint32_t i;
+    memset(env->message + env->actions_begin, 0, env->actions_lines * FERRY__CACHE_LINE);
+    for (i = 0; i < env->spec.header.num_fields; i++) {
+        const ferry__entry *entry = &env->spec.entries[i];
+        uint64_t size = ferry_dtype_bytes(entry->dtype), bytes = size, at;
+        uint32_t k;
+        if (entry->role != FERRY_ACTION || entry->bounds == FERRY__BOUNDS_NONE || entry->capacity != 0) continue;
+        for (k = 0; k < entry->ndim; k++) bytes *= entry->shape[k];
+        for (at = 0; at < bytes; at += size) {
+            uint64_t bound = entry->bounds == FERRY__BOUNDS_EACH ? at : 0;
+            const char *low = env->spec.pool + entry->low_offset + bound, *high = env->spec.pool + entry->high_offset + bound;
+            if (ferry__double_at(entry->dtype, low) > 0) memcpy(env->message + entry->offset + at, low, (size_t)size);
+            else if (ferry__double_at(entry->dtype, high) < 0) memcpy(env->message + entry->offset + at, high, (size_t)size);
+        }
+    }
+}
+
+/* A RESET is answered. */
+static void ferry__env_begin_world(ferry_env *env, ferry_status status) {
+    ferry__world *world = &env->world;
+    world->runs = status == FERRY_ROW_OK;
+    world->frame = world->answers = world->action_ns = 0, world->returned = 0;
+    ferry__env_rest(env);
+}
+
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     const ferry__answer *answer = &env->out[env->which];
     uint32_t kind = env->kind;
@@ -300,6 +367,7 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)kind;
     slot->number = env->number;
+    if (env->spec.realtime && kind == FERRY_RESET) ferry__env_begin_world(env, status);
     ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line, &env->channel.memory);
     if (env->bell != NULL) ferry__bell_ring(env->bell);
     env->which ^= kind != FERRY_CALL;
@@ -319,6 +387,14 @@ static void ferry__env_publish_timed(ferry_env *env, ferry_status status) {
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
     const ferry__header *header = &env->spec.header;
     ferry__slot *slot = env->out[env->which].slot;
+    if (env->holding == FERRY__HOLDING_FRAME) {
+        slot = ferry__lane_mine(&env->world.frames);
+        if (blob->format != FERRY_NONE && blob->size_bytes > header->blob_bytes)
+            return ferry__fail(
+                &env->channel.why, FERRY_ETOOBIG,
+                "a blob of %llu bytes: a frame has room for blob_bytes, which are %llu; ask for more when the environment is opened",
+                (unsigned long long)blob->size_bytes, (unsigned long long)header->blob_bytes);
+    }
     if (env->first.data != NULL)
         return ferry__outbox_put_joined(&env->outbox, &env->first, blob, slot, (char *)slot + header->env_blob, header->blob_bytes,
                                         &env->channel.why);
@@ -337,7 +413,7 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
 static int ferry__env_may_answer(ferry_env *env) {
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
     if (env->channel.lost == 0) env->channel.why.code = 0;
-    if (env->holding == FERRY__HOLDING_TURN) return 1;
+    if (env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME) return 1;
     if (env->abandoned) return 0;
     return ferry__fail(&env->channel.why, FERRY_ESTATE, "there is no turn to answer: ferry_env_wait gives one");
 }
@@ -413,11 +489,39 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
     return 0;
 }
 
+/* Hands the frame to whoever may look at it. What a peer has done to the lane, the next wait tells. */
+static void ferry__env_publish_frame(ferry_env *env, ferry_status status) {
+    ferry__world *world = &env->world;
+    const ferry__group *group = &env->spec.group;
+    ferry__slot *slot = ferry__lane_mine(&world->frames);
+    ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
+    char *base = (char *)slot;
+    ferry__moment moment;
+    world->frame = turn->frame, world->returned += env->reward;
+    env->truncated |= (uint8_t)(env->rows.max_steps != 0 && world->frame >= env->rows.max_steps && status == FERRY_ROW_OK);
+    world->runs = status == FERRY_ROW_OK && !env->terminated && !env->truncated;
+    moment.answers = turn->answers, moment.episode = env->rows.episode[0], moment.returned = world->returned;
+    moment.frame_ns = (uint64_t)turn->frame_ns, moment.action_ns = (uint64_t)turn->action_ns;
+    memcpy(base + group->frame_moment_offset, &moment, sizeof moment);
+    memcpy(base + group->reward_offset, &env->reward, sizeof env->reward);
+    memcpy(base + group->episode_offset, &moment.episode, sizeof moment.episode);
+    base[group->terminated_offset] = (char)env->terminated, base[group->truncated_offset] = (char)env->truncated;
+    base[group->status_offset] = (char)status;
+    if (!env->outbox.used) slot->blob_format = FERRY_NONE;
+    slot->kind = FERRY_STEP, slot->number = world->frame;
+    env->holding = FERRY__HOLDING_NOTHING;
+    if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
+        (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
+                                  "the region shared with the agent (pid %u) is damaged: frames have lost their lane",
+                                  env->channel.peer_pid);
+}
+
 /* An answer that may not be the whole of a turn, or may not be given. */
 FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     ferry_turn *turn = &env->turns.turn[env->which];
     int may = ferry__env_may_answer(env), rest = 1;
-    if (may > 0) {
+    if (may > 0 && env->holding == FERRY__HOLDING_FRAME) ferry__env_publish_frame(env, FERRY_ROW_OK);
+    else if (may > 0) {
         if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
         if (rest > 0) ferry__env_publish_timed(env, FERRY_ROW_OK);
         else if (rest < 0) {
@@ -440,7 +544,8 @@ int ferry_env_fail(ferry_env *env, const char *text) {
     int may = ferry__env_may_answer(env);
     if (may > 0) {
         if (text != NULL) ferry__env_put_text(env, text);
-        ferry__env_publish_failure(env);
+        if (env->holding == FERRY__HOLDING_FRAME) ferry__env_publish_frame(env, FERRY_ROW_FAILED);
+        else ferry__env_publish_failure(env);
     } else env->abandoned = 0;
     return may < 0 ? may : 0;
 }
@@ -528,7 +633,8 @@ static int ferry__env_take(ferry_env *env) {
     const ferry__slot *head = (const ferry__slot *)(void *)env->message;
     ferry_turn *turn = &env->turns.turn[env->which];
     ferry__copy_in(env->message, env->in, sizeof *head);
-    if (head->number != env->number + 1 || (head->kind != FERRY_STEP && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
+    if (head->number != env->number + 1 ||
+        ((head->kind != FERRY_STEP || env->spec.realtime) && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
         head->num_rows == 0 || head->num_rows > env->rows.num_rows)
         return ferry__channel_lose(
             &env->channel, FERRY_ECORRUPT,
@@ -550,7 +656,7 @@ static int ferry__env_take(ferry_env *env) {
 static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     uint32_t pid = env->channel.peer_pid;
     int reason = env->channel.lost;
-    env->abandoned = env->holding == FERRY__HOLDING_TURN, env->holding = FERRY__HOLDING_NOTHING;
+    env->abandoned = env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME, env->holding = FERRY__HOLDING_NOTHING;
     ferry__outbox_clear(&env->outbox);
     ferry__env_show(env, FERRY__NO_OS);
     ferry__channel_hang_up(&env->channel);
@@ -575,6 +681,74 @@ static int ferry__env_await(ferry_env *env, int64_t timeout_ns, const ferry_turn
     return got < 0 ? ferry__env_leave(env, out) : got;
 }
 
+/* ---- Real time ---- */
+
+/* Takes the newest action, if there is one that belongs to the episode and is in its space. An agent of this library sends no other. */
+static int ferry__env_take_latest(ferry_env *env) {
+    ferry__world *world = &env->world;
+    const char *slot;
+    ferry__moment moment;
+    ferry_why why;
+    uint32_t i;
+    int got = ferry__lane_pull(&world->actions);
+    if (got < 0)
+        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
+                                   "the region shared with the agent (pid %u) is damaged: actions have lost their lane",
+                                   env->channel.peer_pid);
+    if (got == 0) return 0;
+    slot = (const char *)ferry__lane_mine(&world->actions);
+    ferry__copy_in(&moment, slot + env->spec.group.action_moment_offset, sizeof moment);
+    if (moment.episode != env->rows.episode[0] || moment.answers > world->frame || moment.action_ns == 0) return 0;
+    ferry__copy_lines_in(world->incoming + env->actions_begin, slot + env->actions_begin, env->actions_lines);
+    for (i = 0; i < env->spec.header.num_fields; i++) {
+        const ferry__entry *entry = &env->spec.entries[i];
+        if (entry->role == FERRY_ACTION &&
+            ferry__spec_check_action(&env->spec, i, world->incoming + entry->offset, env->turns.all, 1, &why) < 0)
+            return 0;
+    }
+    memcpy(env->message + env->actions_begin, world->incoming + env->actions_begin, env->actions_lines * FERRY__CACHE_LINE);
+    world->answers = moment.answers, world->action_ns = moment.action_ns;
+    return 1;
+}
+
+/* The frame for the program to fill. */
+static int ferry__env_begin_frame(ferry_env *env, const ferry_turn **out) {
+    ferry__world *world = &env->world;
+    ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
+    turn->kind = FERRY_STEP, turn->number = env->number, turn->peer_pid = env->channel.peer_pid;
+    turn->frame = world->frame + 1, turn->frame_ns = ferry__platform_now_ns();
+    turn->answers = world->answers, turn->action_ns = (int64_t)world->action_ns;
+    env->reward = 0, env->terminated = env->truncated = 0;
+    env->outbox.used = 0;
+    if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
+    env->holding = FERRY__HOLDING_FRAME;
+    *out = turn;
+    return 1;
+}
+
+/* While an episode runs: 1 and a frame, or whatever comes first; negative; 0: nothing, look again. */
+static int ferry__env_find_frame(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
+    ferry__channel *channel = &env->channel;
+    ferry__world *world = &env->world;
+    const uint32_t next = env->expected.seq;
+    int got, answered;
+    if (channel->state != FERRY__OPEN) {
+        got = ferry__channel_meet(channel, timeout_ns);
+        return got != 0 ? (got > 0 ? 0 : got) : ferry__env_begin_frame(env, out);
+    }
+    got = ferry__env_await(env, 0, out, &answered);
+    if (got != 0 || answered) return got;
+    got = ferry__env_take_latest(env);
+    if (got >= 0 && timeout_ns != 0 && (world->action_ns == 0 || world->answers != world->frame)) {
+        got = ferry__channel_await_lane(channel, world->actions.word, ferry__load_acquire(world->actions.word) & ~FERRY__LANE_FRESH,
+                                        env->in, next, timeout_ns);
+        if (got == FERRY__INTERRUPTED) return 0;
+        if (got > 0) return 0; /* an action, perhaps of an older frame: look again */
+    }
+    if (got < 0) return ferry__env_leave(env, out);
+    return ferry__env_begin_frame(env, out);
+}
+
 static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &env->channel;
     int64_t start, left = timeout_ns;
@@ -584,7 +758,7 @@ static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_
         *out = &env->turns.turn[env->which];
         return 1;
     }
-    if (env->holding == FERRY__HOLDING_TURN) {
+    if (env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME) {
         channel->why.code = 0;
         if (timeout_ns != 0)
             return ferry__fail(&channel->why, FERRY_ESTATE,
@@ -594,7 +768,10 @@ static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_
     }
     start = ferry__platform_now_ns();
     for (;;) {
-        if (channel->state != FERRY__OPEN) {
+        if (env->world.runs) {
+            got = ferry__env_find_frame(env, left, out);
+            if (got != 0) return got;
+        } else if (channel->state != FERRY__OPEN) {
             got = ferry__channel_meet(channel, left);
             if (got <= 0) return got;
         } else {

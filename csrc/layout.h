@@ -26,8 +26,8 @@
 #define FERRY__FEATURE_GROUPS (UINT64_C(1) << 1)    /* more than one group */
 #define FERRY__FEATURE_AUTORESET (UINT64_C(1) << 2) /* final observations and infos */
 #define FERRY__FEATURE_BELL (UINT64_C(1) << 3)      /* a page of the agent's that is rung at each answer */
-#define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* frame slots */
-#define FERRY__FEATURES_KNOWN (FERRY__FEATURE_ROWS | FERRY__FEATURE_AUTORESET | FERRY__FEATURE_BELL)
+#define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* steps are frames and actions in lanes of their own */
+#define FERRY__FEATURES_KNOWN (FERRY__FEATURE_ROWS | FERRY__FEATURE_AUTORESET | FERRY__FEATURE_BELL | FERRY__FEATURE_REALTIME)
 
 /* Features that may be ignored (compat bits). */
 #define FERRY__OFFERS_CALLS (UINT64_C(1) << 0) /* the env takes turns of kind CALL */
@@ -61,7 +61,9 @@ typedef struct ferry__header {
     uint32_t env_pid, blob_format;             /* blob_format: what the env reads */
     uint32_t name_offset, name_bytes;          /* in the pool */
     uint32_t about_offset, about_bytes, about_format;
-    uint32_t reserved[15];
+    uint32_t reserved0;
+    uint64_t frame_slots, action_slots; /* real time: offset in the region of the first of three each, whole pages apart; else 0 */
+    uint32_t reserved[10];
 } ferry__header;
 
 #define FERRY__REGION_MAGIC "FERRYmap"
@@ -97,6 +99,8 @@ FERRY__AT(ferry__header, name_bytes, 188);
 FERRY__AT(ferry__header, about_offset, 192);
 FERRY__AT(ferry__header, about_bytes, 196);
 FERRY__AT(ferry__header, about_format, 200);
+FERRY__AT(ferry__header, frame_slots, 208);
+FERRY__AT(ferry__header, action_slots, 216);
 FERRY__STATIC_ASSERT(sizeof(ferry__header) == 264, sizeof_header);
 
 /* Flags of a group. */
@@ -113,13 +117,15 @@ typedef struct ferry__group {
     uint64_t reward_offset, episode_offset;  /* env's slots: f64[num_rows]; u64[num_rows] */
     uint64_t terminated_offset, truncated_offset, status_offset, active_offset; /* u8[num_rows] */
     uint64_t env_number_offset, agent_number_offset;                            /* u32[num_rows]; absent so far */
-    uint64_t reserved[3];
+    uint64_t action_moment_offset, frame_moment_offset; /* agent's slot, env's slots: ferry__moment, in real time */
+    uint64_t reserved[1];
 } ferry__group;
 
 FERRY__AT(ferry__group, rows_offset, 24);
 FERRY__AT(ferry__group, reward_offset, 40);
 FERRY__AT(ferry__group, terminated_offset, 56);
 FERRY__AT(ferry__group, active_offset, 80);
+FERRY__AT(ferry__group, action_moment_offset, 104);
 FERRY__STATIC_ASSERT(sizeof(ferry__group) == 128, sizeof_group);
 
 typedef enum ferry__bounds { FERRY__BOUNDS_NONE = 0, FERRY__BOUNDS_SCALAR = 1, FERRY__BOUNDS_EACH = 2 } ferry__bounds;
@@ -132,13 +138,13 @@ typedef struct ferry__entry {
     uint8_t bounds; /* ferry__bounds: none, one element of the dtype each, or a whole array each */
     uint8_t reserved0;
     uint32_t shape[FERRY_MAX_NDIM];
-    uint32_t capacity;       /* not 0: a ferry_list of up to so many elements (bytes of a Text), and dtype, shape and bounds are of one */
-    uint64_t stride;         /* bytes of one row */
-    uint64_t offset;         /* from the start of the slot: row 0 */
-    uint64_t final_offset;   /* observations and infos: those at the end of a row's episode; 0: none */
+    uint32_t capacity; /* not 0: a ferry_list of up to so many elements (bytes of a Text), and dtype, shape and bounds are of one */
+    uint64_t stride; /* bytes of one row */
+    uint64_t offset; /* from the start of the slot: row 0 */
+    uint64_t final_offset; /* observations and infos: those at the end of a row's episode; 0: none */
     uint64_t present_offset; /* u8[num_rows], infos only; 0: none */
     uint64_t low_offset, high_offset; /* in the pool, 8-aligned */
-    uint64_t final_present_offset;    /* u8[num_rows], infos only; 0: none */
+    uint64_t final_present_offset; /* u8[num_rows], infos only; 0: none */
     uint64_t reserved2[3];
 } ferry__entry;
 
@@ -160,12 +166,12 @@ FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
  * busy. The second half, a cache line of its own, is for onlookers: the peer never reads it. */
 typedef struct ferry__line {
     uint32_t parked; /* 1: its owner is about to sleep on the peer's next sequence word */
-    uint32_t left;   /* 1: its owner has said goodbye; look at the control socket before you sleep */
-    uint64_t sleeps;    /* how often it slept */
+    uint32_t left; /* 1: its owner has said goodbye; look at the control socket before you sleep */
+    uint64_t sleeps; /* how often it slept */
     uint64_t big_blobs; /* blobs that went by descriptor */
-    uint64_t stamp_ns;  /* monotonic clock at a publication; 0: not taken */
+    uint64_t stamp_ns; /* monotonic clock at a publication; 0: not taken */
     uint32_t processor; /* where its owner waited last, counted from 1; 0: unknown */
-    uint32_t pid;       /* the owner */
+    uint32_t pid; /* the owner */
     uint64_t reserved0[3];
     /* A turn that was timed: both words are the one for which its sequence word stands, while the times between belong to it. Env: it took the
      * turn, it published the answer. Agent: it published the turn, it took the answer; and how long it took from
@@ -173,7 +179,7 @@ typedef struct ferry__line {
      * clock. */
     uint32_t sample_begun, sample_done;
     uint64_t sample_ns[3];
-    uint64_t waits_ns;  /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */
+    uint64_t waits_ns; /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */
     uint32_t waits_for, reserved1;
     uint64_t reserved2[2];
 } ferry__line;
@@ -199,7 +205,7 @@ typedef struct ferry__slot {
     uint32_t seq;
     uint16_t kind;
     uint8_t blob_format, blob_where; /* ferry__where */
-    uint64_t number;                 /* n, in full */
+    uint64_t number; /* n, in full */
     uint64_t blob_bytes;
     uint32_t num_rows; /* agent's slot: how many rows the turn is about; where it is all of them, the list is not read */
     uint32_t reserved;
@@ -215,6 +221,22 @@ FERRY__AT(ferry__slot, blob_bytes, 16);
 FERRY__AT(ferry__slot, num_rows, 24);
 FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 32, sizeof_slot);
 
+/* Real time. Steps go through two lanes (lane.h), frames to the agent and actions to the env, whose slots look like those of turns; number in a frame's
+ * head counts the frames of its episode, from 1. The words of the lanes, each written by both sides, lie in the env's part,
+ * between its line and its slots. */
+#define FERRY__FRAMES_WORD 128
+#define FERRY__ACTIONS_WORD 256
+#define FERRY__LANES_END 384
+
+typedef struct ferry__moment {
+    uint64_t answers; /* the frame that the action answers, the RESET's answer being number 0; a frame: that of the action behind it */
+    uint64_t episode; /* action: that of the frame it answers */
+    uint64_t frame_ns; /* frame: when it was begun, by the monotonic clock */
+    uint64_t action_ns; /* when the action was sent; frame: the action behind it, or 0 if there was none in its episode */
+    double returned; /* frame: sum of the episode's rewards up to and with it */
+} ferry__moment;
+FERRY__STATIC_ASSERT(sizeof(ferry__moment) == 40, sizeof_moment);
+
 /* Two blobs in one, of an answer that the library asked the env for in two parts: what it said to the STEP, and then to the RESET. Of the
  * sizes the second is what is left. */
 typedef struct ferry__joined {
@@ -227,7 +249,7 @@ FERRY__STATIC_ASSERT(sizeof(ferry__joined) == 16, sizeof_joined);
 
 /* What the agent of many environments shares with all of them: they ring, it sleeps. */
 typedef struct ferry__bell_page {
-    uint32_t count;  /* answers published; its cache line is everybody's */
+    uint32_t count; /* answers published; its cache line is everybody's */
     uint32_t parked; /* agent: 1 while it is about to sleep on count */
     uint32_t target; /* agent: wake it when count has come so far */
     uint32_t reserved[29];
@@ -237,12 +259,12 @@ FERRY__STATIC_ASSERT(sizeof(ferry__bell_page) == FERRY__LINE_BYTES, sizeof_bell_
 /* ---- The control socket: frames, each a head and a payload ---- */
 
 typedef enum ferry__frame_type {
-    FERRY__HELLO = 1,   /* both sides, at once: ferry__hello; an agent's may bring the descriptor of its bell */
+    FERRY__HELLO = 1, /* both sides, at once: ferry__hello; an agent's may bring the descriptor of its bell */
     FERRY__WELCOME = 2, /* env: ferry__welcome and the region's descriptor */
-    FERRY__READY = 3,   /* agent: the region is checked and mapped; nothing */
-    FERRY__REFUSE = 4,  /* either, then it hangs up: ferry__refuse and a text */
+    FERRY__READY = 3, /* agent: the region is checked and mapped; nothing */
+    FERRY__REFUSE = 4, /* either, then it hangs up: ferry__refuse and a text */
     FERRY__GOODBYE = 5, /* either: nothing */
-    FERRY__BLOB = 6     /* either, before the turn that it belongs to: ferry__welcome's layout (bytes) and a sealed descriptor */
+    FERRY__BLOB = 6 /* either, before the turn that it belongs to: ferry__welcome's layout (bytes) and a sealed descriptor */
 } ferry__frame_type;
 
 typedef struct ferry__frame {
@@ -262,13 +284,14 @@ typedef struct ferry__hello {
     uint32_t endian;
     uint16_t abi_major, abi_minor;
     uint64_t features; /* what this side knows */
-    uint32_t side;     /* ferry__side */
+    uint32_t side; /* ferry__side */
     uint32_t pid;
-    int32_t index;      /* of an env among its fellows; -1: none */
+    int32_t index; /* of an env among its fellows; -1: none */
     uint32_t autoreset; /* agent: ferry_autoreset */
     uint64_t max_bytes; /* agent: largest region it accepts */
-    uint32_t version;   /* FERRY_VERSION, for people */
-    uint32_t reserved[3];
+    uint32_t version; /* FERRY_VERSION, for people */
+    uint32_t realtime; /* agent: 1 if it plays in real time */
+    uint32_t reserved[2];
 } ferry__hello;
 
 #define FERRY__HELLO_MAGIC "FERRYhi\n"

@@ -35,6 +35,8 @@ typedef intptr_t ferry__os;
 
 /* Monotonic nanoseconds. Tens of nanoseconds; never goes back. */
 FERRY__LOCAL int64_t ferry__platform_now_ns(void);
+/* Sleeps for about so long. */
+FERRY__LOCAL void ferry__platform_nap(int64_t ns);
 /* Lets another thread run, if one wants to. */
 FERRY__LOCAL void ferry__platform_yield(void);
 FERRY__LOCAL uint32_t ferry__platform_pid(void);

@@ -49,6 +49,12 @@ static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns
 
 void ferry__platform_yield(void) { sched_yield(); }
 
+void ferry__platform_nap(int64_t ns) {
+    struct timespec time;
+    time.tv_sec = (time_t)(ns / 1000000000), time.tv_nsec = (long)(ns % 1000000000);
+    (void)nanosleep(&time, NULL);
+}
+
 uint32_t ferry__platform_pid(void) { return (uint32_t)getpid(); }
 
 int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {

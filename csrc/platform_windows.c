@@ -69,6 +69,9 @@ int64_t ferry__platform_now_ns(void) {
 
 void ferry__platform_yield(void) { SwitchToThread(); }
 
+/* Windows sleeps in whole ticks of its clock, 1 to 16 ms each. */
+void ferry__platform_nap(int64_t ns) { Sleep((DWORD)((ns + 999999) / 1000000)); }
+
 uint32_t ferry__platform_pid(void) { return GetCurrentProcessId(); }
 
 /* Windows numbers processors in groups of up to 64. */

@@ -3,6 +3,7 @@
 
 #include "elements.h"
 #include "errors.h"
+#include "lane.h"
 
 #include <string.h>
 
@@ -180,6 +181,30 @@ static void ferry__extend(uint64_t *end, uint64_t to) {
     if (to > *end) *end = to;
 }
 
+/* Are the lanes where they must be: words, moments and slots? Without them there must be nothing of the kind. */
+static int ferry__lanes_are_inside(const ferry__spec *spec, uint64_t agent_end, uint64_t env_end) {
+    const ferry__header *header = &spec->header;
+    const ferry__group *group = &spec->group;
+    uint64_t agent_pitch = ferry__lane_pitch(header->agent_blob, header->blob_bytes);
+    uint64_t env_pitch = ferry__lane_pitch(header->env_blob, header->blob_bytes), i;
+    if (!spec->realtime)
+        return (header->frame_slots | header->action_slots | group->action_moment_offset | group->frame_moment_offset) == 0;
+    if (group->num_rows != 1 || (group->flags & FERRY__AUTORESET_MASK) != FERRY_AUTORESET_DISABLED ||
+        header->env_bytes < FERRY__LANES_END || group->action_moment_offset < sizeof(ferry__slot) ||
+        group->frame_moment_offset < sizeof(ferry__slot) ||
+        !ferry__inside(group->action_moment_offset, sizeof(ferry__moment), agent_end, 8) ||
+        !ferry__inside(group->frame_moment_offset, sizeof(ferry__moment), env_end, 8) || header->action_slots > header->region_bytes ||
+        header->frame_slots > header->region_bytes)
+        return 0;
+    for (i = 0; i < FERRY__LANE_SLOTS; i++)
+        if (ferry__slot_room(header->action_slots + agent_pitch * i, header->agent_offset, header->agent_bytes) <
+                header->agent_blob + header->blob_bytes ||
+            ferry__slot_room(header->frame_slots + env_pitch * i, header->env_offset, header->env_bytes) <
+                header->env_blob + header->blob_bytes)
+            return 0;
+    return 1;
+}
+
 int ferry__spec_check(ferry__spec *spec, ferry_why *why) {
     const ferry__header *header = &spec->header;
     const ferry__group *group = &spec->group;
@@ -212,6 +237,13 @@ int ferry__spec_check(ferry__spec *spec, ferry_why *why) {
     if (header->agent_blob < sizeof(ferry__slot) || header->env_blob < sizeof(ferry__slot) ||
         !ferry__inside(header->agent_blob, header->blob_bytes, agent, 8) || !ferry__inside(header->env_blob, header->blob_bytes, least, 8))
         return ferry__fail(why, FERRY_ESPEC, "the room for blobs does not lie inside its slot");
+    spec->realtime = (header->incompat & FERRY__FEATURE_REALTIME) != 0;
+    if (!ferry__lanes_are_inside(spec, agent, least))
+        return ferry__fail(why, FERRY_ESPEC, "the slots for frames and actions do not lie inside their parts of the region");
+    if (spec->realtime) {
+        ferry__extend(&spec->columns_end[FERRY__AGENT - 1], group->action_moment_offset + sizeof(ferry__moment));
+        ferry__extend(&spec->columns_end[FERRY__ENV - 1], group->frame_moment_offset + sizeof(ferry__moment));
+    }
     if (!ferry__inside(header->name_offset, (uint64_t)header->name_bytes + 1, header->pool_bytes, 1) ||
         spec->pool[header->name_offset + header->name_bytes] != 0 ||
         !ferry__is_utf8(spec->pool + header->name_offset, header->name_bytes) ||

@@ -5,6 +5,7 @@
 #include "atomics.h"
 #include "elements.h"
 #include "errors.h"
+#include "lane.h"
 #include "rules.h"
 
 #include <stdlib.h>
@@ -152,7 +153,7 @@ static uint64_t ferry__place_field(uint64_t *end, uint64_t bytes, uint64_t slot_
 static void ferry__lay_out(ferry__spec *spec) {
     ferry__header *header = &spec->header;
     ferry__group *group = &spec->group;
-    uint64_t rows = group->num_rows, agent = sizeof(ferry__slot), env = sizeof(ferry__slot);
+    uint64_t rows = group->num_rows, agent = sizeof(ferry__slot), env = sizeof(ferry__slot), agent_pitch, env_pitch;
     uint32_t i;
     group->seed_offset = ferry__place_column(&agent, 8 * rows, 8);
     group->rows_offset = ferry__place_column(&agent, 4 * rows, 4);
@@ -162,6 +163,8 @@ static void ferry__lay_out(ferry__spec *spec) {
     group->truncated_offset = ferry__place_column(&env, rows, 1);
     group->status_offset = ferry__place_column(&env, rows, 1);
     group->active_offset = ferry__place_column(&env, rows, 1);
+    group->action_moment_offset = spec->realtime ? ferry__place_column(&agent, sizeof(ferry__moment), 8) : 0;
+    group->frame_moment_offset = spec->realtime ? ferry__place_column(&env, sizeof(ferry__moment), 8) : 0;
     agent = ferry__round_up(agent, FERRY__CACHE_LINE), env = ferry__round_up(env, FERRY__CACHE_LINE);
     for (i = 0; i < header->num_fields; i++)
         if (spec->entries[i].role == FERRY_INFO) spec->entries[i].present_offset = ferry__place_column(&env, rows, 1);
@@ -184,11 +187,15 @@ static void ferry__lay_out(ferry__spec *spec) {
     header->pool_offset = header->fields_offset + header->num_fields * sizeof(ferry__entry);
     header->agent_offset = ferry__round_up(header->pool_offset + header->pool_bytes, FERRY__PAGE);
     header->agent_slot = header->agent_offset + FERRY__AGENT_SLOT_IN_PAGE;
-    header->env_offset = ferry__round_up(header->agent_slot + agent, FERRY__PAGE);
+    agent_pitch = ferry__lane_pitch(header->agent_blob, header->blob_bytes);
+    env_pitch = ferry__lane_pitch(header->env_blob, header->blob_bytes);
+    header->action_slots = spec->realtime ? header->agent_slot + agent_pitch : 0;
+    header->env_offset = ferry__round_up(header->agent_slot + agent + (spec->realtime ? FERRY__LANE_SLOTS * agent_pitch : 0), FERRY__PAGE);
     header->agent_bytes = header->env_offset - header->agent_offset;
     header->env_slot[0] = header->env_offset + FERRY__ENV_SLOT_IN_PAGE;
-    header->env_slot[1] = header->env_slot[0] + ferry__round_up(env, FERRY__PAGE);
-    header->region_bytes = ferry__round_up(header->env_slot[1] + env, FERRY__PAGE);
+    header->env_slot[1] = header->env_slot[0] + env_pitch;
+    header->frame_slots = spec->realtime ? header->env_slot[1] + env_pitch : 0;
+    header->region_bytes = ferry__round_up(header->env_slot[1] + env + (spec->realtime ? FERRY__LANE_SLOTS * env_pitch : 0), FERRY__PAGE);
     header->env_bytes = header->region_bytes - header->env_offset;
 }
 
@@ -232,6 +239,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     desc->about.format = header->about_format;
     desc->blob_bytes = header->blob_bytes;
     desc->takes_calls = (header->compat & FERRY__OFFERS_CALLS) != 0;
+    desc->realtime = (uint32_t)spec->realtime;
     return 0;
 }
 
@@ -270,7 +278,10 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     out->group.num_rows = desc->num_rows != 0 ? desc->num_rows : 1, out->group.num_fields = desc->num_fields;
     out->group.max_episode_steps = desc->max_episode_steps;
     out->group.flags = desc->rows_tick_together != 0 ? FERRY__TICK_TOGETHER : 0;
-    header->incompat = out->group.num_rows > 1 ? FERRY__FEATURE_ROWS : 0;
+    header->incompat = (out->group.num_rows > 1 ? FERRY__FEATURE_ROWS : 0) | (desc->realtime != 0 ? FERRY__FEATURE_REALTIME : 0);
+    out->realtime = desc->realtime != 0;
+    if (out->realtime && out->group.num_rows > 1)
+        return ferry__fail(why, FERRY_ESPEC, "an environment in real time has one row, not %u; open one for each", out->group.num_rows);
     out->entries = (ferry__entry *)calloc(desc->num_fields + 1, sizeof *out->entries);
     if (out->entries == NULL || ferry__pool_add(&pool, "", 0) == UINT64_MAX) {
         ferry__fail(why, FERRY_ENOMEM, "out of memory");
@@ -314,6 +325,8 @@ fail:
 int ferry__spec_choose(ferry__spec *spec, uint32_t autoreset, ferry_why *why) {
     if (autoreset > FERRY_AUTORESET_SAME_STEP)
         return ferry__fail(why, FERRY_EPROTOCOL, "the agent wants the unknown autoreset mode %u", autoreset);
+    if (spec->realtime && autoreset != FERRY_AUTORESET_DISABLED)
+        return ferry__fail(why, FERRY_EPROTOCOL, "the agent wants autoreset mode %u; in real time there is none", autoreset);
     if ((spec->group.flags & FERRY__AUTORESET_MASK) == autoreset) return 0;
     spec->group.flags = (spec->group.flags & ~FERRY__AUTORESET_MASK) | autoreset;
     spec->header.incompat &= ~FERRY__FEATURE_AUTORESET;
@@ -324,7 +337,7 @@ int ferry__spec_choose(ferry__spec *spec, uint32_t autoreset, ferry_why *why) {
 
 void ferry__spec_write(const ferry__spec *spec, char *base) {
     const ferry__header *header = &spec->header;
-    uint32_t seq = header->seq_start;
+    uint32_t seq = header->seq_start, start = FERRY__LANE_START;
     memcpy(base, header, sizeof *header);
     memcpy(base + header->groups_offset, &spec->group, sizeof spec->group);
     memcpy(base + header->fields_offset, spec->entries, header->num_fields * sizeof *spec->entries);
@@ -332,6 +345,8 @@ void ferry__spec_write(const ferry__spec *spec, char *base) {
     memcpy(base + header->agent_slot, &seq, sizeof seq);
     memcpy(base + header->env_slot[0], &seq, sizeof seq);
     memcpy(base + header->env_slot[1], &seq, sizeof seq);
+    memcpy(base + header->env_offset + FERRY__FRAMES_WORD, &start, sizeof start);
+    memcpy(base + header->env_offset + FERRY__ACTIONS_WORD, &start, sizeof start);
 }
 
 int ferry__spec_take(const char *base, uint64_t region_bytes, ferry__spec *out, ferry_why *why) {

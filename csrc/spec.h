@@ -22,6 +22,7 @@ typedef struct ferry__spec {
     uint64_t parts_begin; /* offset in the region: before it nothing changes */
     uint32_t num_checked; /* actions whose values are checked: Discrete, MultiDiscrete, MultiBinary */
     uint32_t num_infos;
+    int realtime; /* frames and actions go through lanes */
     ferry_env_desc desc; /* what ferry_agent_env shows; points into this spec */
 } ferry__spec;
 

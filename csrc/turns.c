@@ -9,18 +9,19 @@
 int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, char *message, ferry_why *why) {
     const ferry__group *group = &spec->group;
     size_t n = spec->header.num_fields, rows = group->num_rows;
+    uint64_t env_pitch = ferry__lane_pitch(spec->header.env_blob, spec->header.blob_bytes);
     /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
-    char *block = (char *)calloc(1, n * (8 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
+    uint32_t i, slot, num_slots = spec->realtime ? 2 + FERRY__LANE_SLOTS : 2;
+    char *block = (char *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
     uint64_t *stride;
-    uint32_t i, slot;
     memset(turns, 0, sizeof *turns);
     if (block == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
     turns->block = block;
     stride = (uint64_t *)(void *)block, block += n * sizeof(uint64_t);
-    for (slot = 0; slot < 2; slot++) {
+    for (slot = 0; slot < num_slots; slot++) {
         ferry_turn *turn = &turns->turn[slot];
         void **data = (void **)(void *)block;
-        char *answer = base + spec->header.env_slot[slot];
+        char *answer = base + (slot < 2 ? spec->header.env_slot[slot] : spec->header.frame_slots + env_pitch * (slot - 2));
         uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
         void **final_data = (void **)(void *)(block + 2 * n * sizeof(void *));
         uint8_t **final_present = (uint8_t **)(void *)(block + 3 * n * sizeof(void *));
@@ -46,7 +47,7 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, 
     }
     turns->all = (uint32_t *)(void *)block;
     for (i = 0; i < rows; i++) turns->all[i] = i;
-    for (slot = 0; slot < 2; slot++) turns->turn[slot].num_rows = (uint32_t)rows, turns->turn[slot].rows = turns->all;
+    for (slot = 0; slot < num_slots; slot++) turns->turn[slot].num_rows = (uint32_t)rows, turns->turn[slot].rows = turns->all;
     return 0;
 }
 

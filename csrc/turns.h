@@ -2,6 +2,7 @@
 #ifndef FERRY__TURNS_H
 #define FERRY__TURNS_H
 
+#include "lane.h"
 #include "spec.h"
 
 #ifdef __cplusplus
@@ -9,7 +10,7 @@ extern "C" {
 #endif
 
 typedef struct ferry__turns {
-    ferry_turn turn[2]; /* by the env's slot */
+    ferry_turn turn[2 + FERRY__LANE_SLOTS]; /* by the env's slot; in real time, by the slot for frames */
     uint32_t *all;      /* the list of all rows */
     void *block;        /* what the arrays lie in */
 } ferry__turns;

@@ -74,6 +74,9 @@ static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_
     return manners->hasty == 0 && *in_vain < FERRY__YIELD_NS;
 }
 
+/* What an idle function may answer besides an error: there is something else to do. */
+#define FERRY__INTERRUPTED (-1000)
+
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
  * idle's error. */
 FERRY__LOCAL int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns);

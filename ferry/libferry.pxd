@@ -128,6 +128,10 @@ cdef extern from "libferry.h" nogil:
         ferry_blob step_blob
         void **final_data
         uint8_t **final_present
+        uint64_t frame
+        uint64_t answers
+        int64_t frame_ns
+        int64_t action_ns
 
     enum:
         FERRY_LOG_DEBUG
@@ -158,6 +162,7 @@ cdef extern from "libferry.h" nogil:
         uint32_t max_episode_steps
         uint32_t rows_tick_together
         int32_t index
+        uint32_t realtime
 
     uint32_t FERRY_MAX_ROWS
 
@@ -189,6 +194,7 @@ cdef extern from "libferry.h" nogil:
         void *log_user
         ferry_bell *bell
         const ferry_agent *beside
+        uint32_t realtime
 
     int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why *why)
     int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns)

@@ -275,6 +275,12 @@ typedef struct ferry_turn {
     ferry_blob step_blob;
     void *const *final_data; /* [field] as data */
     uint8_t *const *final_present; /* [field][row] as present */
+    /* Real time, kind STEP. A frame's number in its episode, from 1; the answer to the RESET counts as frame 0. Env: of the frame to be published. */
+    uint64_t frame;
+    uint64_t answers; /* the number of the frame that the action answers: the newest that its agent had */
+    int64_t frame_ns; /* when the frame was begun, by the system's monotonic clock */
+    int64_t
+        action_ns; /* when the action was sent; 0: none has been in this episode, and the values are at rest (0, or the nearest that may be) */
 } ferry_turn;
 
 /* ---- Log ----------------------------------------------------------------------------------------------------------------------- */
@@ -283,6 +289,24 @@ typedef enum ferry_level { FERRY_LOG_DEBUG = 0, FERRY_LOG_INFO = 1, FERRY_LOG_WA
 
 /* Receives one line without a newline, on the thread that called the library; must not call the library with the same handle. */
 typedef void (*ferry_log)(void *user, int level, const char *text);
+
+/* ---- Real time ----------------------------------------------------------------------------------------------------------------- */
+
+/* An environment that goes on whether or not its agent has thought: a robot, a game at 60 Hz. The calls are those of lock-step, and mean:
+ *
+ *   - ferry_env_wait with 0 gives a turn of kind STEP at once, as long as an episode runs, with the latest action: tick the world, fill in
+ *     observation, reward (since the last frame) and flags. With a time it *decides*: it waits until the action that answers the last frame has come, and no longer
+ *     than that; turn->answers == turn->frame - 1 says that it has. RESET, CALL and LEFT come first. 0 where no episode runs.
+ *   - ferry_env_reply publishes the frame. No system call, no waiting, the same work with an agent, with none, with one that is stopped.
+ *     A frame replaces the one before, seen or not. What else wakes the program, a clock of its own, is up to it.
+ *   - A frame that ends the episode stands until the agent resets; so does one that failed (ferry_env_fail). After LEFT the episode goes on.
+ *   - A blob of a frame has to fit in blob_bytes.
+ *   - ferry_agent_send hands a STEP over and owes nothing: the latest action counts. FERRY_EINVAL for one outside its space.
+ *   - ferry_agent_wait gives the newest frame of the episode that has not been given yet: its reward is what has accrued since the last one
+ *     given, so frames that were passed over lose nothing. The env wakes nobody; the agent naps until one is due. data[] is right until the next is given.
+ *     FERRY_ESTATE if no episode runs: answer RESET first, as ever.
+ *
+ * Both sides have to say realtime = 1; whoever says otherwise is turned away. */
 
 /* ---- The environment's side ---------------------------------------------------------------------------------------------------- */
 
@@ -318,6 +342,8 @@ typedef struct ferry_env_desc {
     uint32_t max_episode_steps; /* not 0: the library sets truncated where a row has taken so many steps */
     uint32_t rows_tick_together; /* 1: a world that cannot step some rows alone. A STEP is about all rows, always */
     int32_t index; /* told to the agent: #INDEX of the address, -1 for none. Ignored in a description that is opened */
+    uint32_t realtime; /* 1: it waits for nobody (see Real time). One row */
+    uint32_t reserved;
 } ferry_env_desc;
 
 #define FERRY_MAX_ROWS 65536
@@ -365,6 +391,8 @@ typedef struct ferry_agent_desc {
     /* NULL, or an agent of this thread that serves the same address: then both listen there, and so many environments may come as there
      * are agents, each for whichever of them waits in ferry_agent_connect. */
     const ferry_agent *beside;
+    uint32_t realtime; /* 1: plays an environment in real time */
+    uint32_t reserved;
 } ferry_agent_desc;
 
 /* Checks the address and, where the role is to serve, takes it. Does not wait. Errors as ferry_env_open. */

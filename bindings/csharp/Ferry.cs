@@ -853,6 +853,10 @@ namespace Ferry
             public ferry_blob step_blob;
             public void** final_data;
             public byte** final_present;
+            public ulong frame;
+            public ulong answers;
+            public long frame_ns;
+            public long action_ns;
         }
 
         public struct ferry_env_desc
@@ -873,6 +877,8 @@ namespace Ferry
             public uint max_episode_steps;
             public uint rows_tick_together;
             public int index;
+            public uint realtime;
+            public uint reserved;
         }
 
         public struct ferry_agent_desc
@@ -885,6 +891,8 @@ namespace Ferry
             public void* log_user;
             public ferry_bell* bell;
             public ferry_agent* beside;
+            public uint realtime;
+            public uint reserved;
         }
 
         public struct ferry_env { }

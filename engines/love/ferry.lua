@@ -100,6 +100,10 @@ typedef struct ferry_turn {
     ferry_blob step_blob;
     void *const *final_data;
     uint8_t *const *final_present;
+    uint64_t frame;
+    uint64_t answers;
+    int64_t frame_ns;
+    int64_t action_ns;
 } ferry_turn;
 
 typedef void (*ferry_log)(void *user, int level, const char *text);
@@ -123,6 +127,8 @@ typedef struct ferry_env_desc {
     uint32_t max_episode_steps;
     uint32_t rows_tick_together;
     int32_t index;
+    uint32_t realtime;
+    uint32_t reserved;
 } ferry_env_desc;
 
 uint32_t ferry_version(void);

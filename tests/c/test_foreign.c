@@ -612,10 +612,10 @@ static void test_foreign_regions_are_checked(const char *directory) {
     CHECK(refused > 1000 && accepted > 0);
 
     memcpy(bad, good, r.bytes);
-    ((ferry__header *)(void *)bad)->incompat = FERRY__FEATURE_REALTIME;
+    ((ferry__header *)(void *)bad)->incompat = FERRY__FEATURE_GROUPS;
     memory = sealed_memory(bad, r.bytes, sealed);
     CHECK(offer(memory, r.bytes, &why) == FERRY_EVERSION);
-    CHECK_CONTAINS(why.text, "features 0x20");
+    CHECK_CONTAINS(why.text, "features 0x2");
     close(memory);
     free(good), free(bad);
     ferry_env_close(env);
@@ -671,7 +671,7 @@ static void test_foreign_regions_of_rows_are_checked(const char *directory) {
         CHANGED(ferry__group, group, flags, uint32_t, mode | 8, FERRY_ESPEC, "flags of the group");
         CHANGED(ferry__group, group, flags, uint32_t, mode | UINT32_C(0x80000000), FERRY_ESPEC, "flags of the group");
         CHANGED(ferry__group, group, flags, uint32_t, 3, FERRY_ESPEC, "flags of the group");
-        if (!same) CHANGED(ferry__group, group, flags, uint32_t, 1 - mode, FERRY_EPROTOCOL, "another autoreset mode");
+        if (!same) CHANGED(ferry__group, group, flags, uint32_t, 1 - mode, FERRY_EPROTOCOL, "another way of playing");
         CHANGED(ferry__group, group, rows_offset, uint64_t, r.header.agent_bytes, FERRY_ESPEC, "column");
         CHANGED(ferry__group, group, rows_offset, uint64_t, 33, FERRY_ESPEC, "column");
         CHANGED(ferry__group, group, seed_offset, uint64_t, UINT64_MAX - 7, FERRY_ESPEC, "column");

@@ -162,6 +162,10 @@ pub struct ferry_turn {
     pub step_blob: ferry_blob,
     pub final_data: *const *mut c_void,
     pub final_present: *const *mut u8,
+    pub frame: u64,
+    pub answers: u64,
+    pub frame_ns: i64,
+    pub action_ns: i64,
 }
 
 #[repr(C)]
@@ -182,6 +186,8 @@ pub struct ferry_env_desc {
     pub max_episode_steps: u32,
     pub rows_tick_together: u32,
     pub index: i32,
+    pub realtime: u32,
+    pub reserved: u32,
 }
 
 #[repr(C)]
@@ -194,6 +200,8 @@ pub struct ferry_agent_desc {
     pub log_user: *mut c_void,
     pub bell: *mut ferry_bell,
     pub beside: *const ferry_agent,
+    pub realtime: u32,
+    pub reserved: u32,
 }
 
 #[repr(C)]
