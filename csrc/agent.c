@@ -289,7 +289,7 @@ static void ferry__agent_begin_episode(ferry_agent *agent) {
 }
 
 /* Hands an action over, for the frame that was given last. */
-FERRY__COLD static int ferry__agent_act(ferry_agent *agent) {
+FERRY__WARM static int ferry__agent_act(ferry_agent *agent) {
     const ferry__group *group = &agent->spec.group;
     ferry__view *view = &agent->view;
     ferry_why *why = &agent->channel.why;
@@ -385,7 +385,7 @@ static void ferry__agent_note_answer(ferry_agent *agent) {
 /* ---- Frames ---- */
 
 /* Takes the frame that was pulled: 1, 0 it is of an episode that is over, or why the connection is. */
-static int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
+static inline int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
     const ferry__group *group = &agent->spec.group;
     ferry__view *view = &agent->view;
     ferry_turn *turn = &agent->turns.turn[2 + view->frames.mine];
@@ -411,7 +411,8 @@ static int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
     view->reward = head.number == view->frame + 1 ? reward : moment.returned - view->returned;
     view->returned = moment.returned, view->status = status;
     if (view->frame_ns != 0) {
-        int64_t period = ((int64_t)moment.frame_ns - view->frame_ns) / (int64_t)(head.number - view->frame);
+        int64_t passed = (int64_t)moment.frame_ns - view->frame_ns;
+        int64_t period = head.number == view->frame + 1 ? passed : passed / (int64_t)(head.number - view->frame);
         view->period_ns = view->period_ns == 0 ? period : view->period_ns + (period - view->period_ns) / 8;
     }
     view->frame = head.number, view->frame_ns = (int64_t)moment.frame_ns;
@@ -422,7 +423,7 @@ static int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
     return 1;
 }
 
-static int ferry__agent_pull_frame(ferry_agent *agent, const ferry_turn **out) {
+static inline int ferry__agent_pull_frame(ferry_agent *agent, const ferry_turn **out) {
     int got = ferry__lane_pull(&agent->view.frames);
     if (got < 0)
         return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
@@ -445,7 +446,7 @@ static int64_t ferry__agent_nap(const ferry__view *view, int64_t now) {
 }
 
 /* Waits for a frame of this episode that has not been given yet. */
-FERRY__COLD static int ferry__agent_wait_frame(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
+FERRY__WARM static int ferry__agent_wait_frame(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &agent->channel;
     ferry__view *view = &agent->view;
     int64_t start = 0, now, nap;

@@ -490,25 +490,21 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
 }
 
 /* Hands the frame to whoever may look at it. What a peer has done to the lane, the next wait tells. */
-static void ferry__env_publish_frame(ferry_env *env, ferry_status status) {
+FERRY__WARM static void ferry__env_publish_frame(ferry_env *env, ferry_status status) {
     ferry__world *world = &env->world;
     const ferry__group *group = &env->spec.group;
     ferry__slot *slot = ferry__lane_mine(&world->frames);
     ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
     char *base = (char *)slot;
-    ferry__moment moment;
-    world->frame = turn->frame, world->returned += env->reward;
+    ferry__moment *moment = (ferry__moment *)(void *)(base + group->frame_moment_offset);
+    world->frame = turn->frame;
+    moment->returned = world->returned += env->reward;
     env->truncated |= (uint8_t)(env->rows.max_steps != 0 && world->frame >= env->rows.max_steps && status == FERRY_ROW_OK);
     world->runs = status == FERRY_ROW_OK && !env->terminated && !env->truncated;
-    moment.answers = turn->answers, moment.episode = env->rows.episode[0], moment.returned = world->returned;
-    moment.frame_ns = (uint64_t)turn->frame_ns, moment.action_ns = (uint64_t)turn->action_ns;
-    memcpy(base + group->frame_moment_offset, &moment, sizeof moment);
     memcpy(base + group->reward_offset, &env->reward, sizeof env->reward);
-    memcpy(base + group->episode_offset, &moment.episode, sizeof moment.episode);
     base[group->terminated_offset] = (char)env->terminated, base[group->truncated_offset] = (char)env->truncated;
     base[group->status_offset] = (char)status;
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
-    slot->kind = FERRY_STEP, slot->number = world->frame;
     env->holding = FERRY__HOLDING_NOTHING;
     if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
         (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
@@ -711,13 +707,20 @@ static int ferry__env_take_latest(ferry_env *env) {
     return 1;
 }
 
-/* The frame for the program to fill. */
+/* The frame for the program to fill: all of it is written that is known before. */
 static int ferry__env_begin_frame(ferry_env *env, const ferry_turn **out) {
     ferry__world *world = &env->world;
+    const ferry__group *group = &env->spec.group;
     ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
+    ferry__slot *slot = ferry__lane_mine(&world->frames);
+    ferry__moment *moment = (ferry__moment *)(void *)((char *)slot + group->frame_moment_offset);
     turn->kind = FERRY_STEP, turn->number = env->number, turn->peer_pid = env->channel.peer_pid;
     turn->frame = world->frame + 1, turn->frame_ns = ferry__platform_now_ns();
     turn->answers = world->answers, turn->action_ns = (int64_t)world->action_ns;
+    slot->kind = FERRY_STEP, slot->number = turn->frame;
+    moment->answers = turn->answers, moment->episode = env->rows.episode[0];
+    moment->frame_ns = (uint64_t)turn->frame_ns, moment->action_ns = world->action_ns;
+    memcpy((char *)slot + group->episode_offset, env->rows.episode, sizeof *env->rows.episode);
     env->reward = 0, env->terminated = env->truncated = 0;
     env->outbox.used = 0;
     if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);

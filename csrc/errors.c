@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+int64_t ferry_now_ns(void) { return ferry__platform_now_ns(); }
+
 const char *ferry_strerror(int err) {
     switch (err) {
     case FERRY_OK: return "no error";

@@ -23,6 +23,8 @@
 #endif
 /* What seldom happens: kept out of the way of what always does. */
 #define FERRY__COLD __attribute__((noinline, cold))
+/* What a cold function calls, and is not cold itself. */
+#define FERRY__WARM __attribute__((noinline, hot))
 
 #ifdef __cplusplus
 extern "C" {

@@ -39,6 +39,8 @@ from ferry.paths import cmake as get_cmake_dir
 from ferry.paths import include as get_include
 from ferry.paths import library as get_library_dir
 from ferry.paths import pkgconfig as get_pkgconfig_dir
+from ferry.realtimeenv import RealtimeEnv, RealtimeVectorEnv
+from ferry.recentactions import RecentActions
 from ferry.serverbackend import ServerBackend
 from ferry.serverenv import ServerEnv
 from ferry.servervectorenv import ServerVectorEnv
@@ -59,6 +61,9 @@ __all__ = [
     "LayoutMismatchError",
     "PeerGoneError",
     "ProtocolError",
+    "RealtimeEnv",
+    "RealtimeVectorEnv",
+    "RecentActions",
     "ServerBackend",
     "ServerEnv",
     "ServerVectorEnv",
@@ -72,7 +77,7 @@ __all__ = [
 __version__: str = _core.version()
 
 # Ferry checks actions and the order of calls itself, so that Gymnasium's wrappers for it would only cost time.
-for _name, _vector in (("Client", "ferry:ClientVectorEnv"), ("Server", None)):
+for _name, _vector in (("Client", "ferry:ClientVectorEnv"), ("Server", None), ("Realtime", "ferry:RealtimeVectorEnv")):
     if f"ferry/{_name}-v0" not in _registry:
         _register(
             f"ferry/{_name}-v0",

@@ -107,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--num-envs", type=int, default=1, metavar="N", help="make so many, stepped together: for ferry.ClientVectorEnv"
     )
+    serve.add_argument(
+        "--realtime-hz",
+        type=float,
+        metavar="HZ",
+        help="step so often a second, whoever acts or not: for ferry.RealtimeEnv",
+    )
     serve.add_argument("--verbose", action="store_true", help="tell of agents that come and go")
     serve.set_defaults(run=_serve)
 
@@ -157,7 +163,7 @@ def _serve(options: argparse.Namespace) -> None:
         return env
 
     creator = made if takes_render_mode(options.env_id) else (lambda: made())
-    with ferry.ServerBackend(creator, address, num_envs=options.num_envs) as backend:
+    with ferry.ServerBackend(creator, address, num_envs=options.num_envs, realtime_hz=options.realtime_hz) as backend:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()

@@ -185,6 +185,8 @@ cdef inline int looks_after(bint *hopeful, uint32_t *hopeless) noexcept:
     return LOOKS if hopeless[0] % RETRY == 0 else 1
 
 
+FRAME, LATEST = 0, -1  # paces; any other is a period in nanoseconds
+
 cdef int64_t SLICE_NS = 40_000_000  # between two looks at signals, closing and, above, at a launched process
 
 
@@ -315,6 +317,7 @@ cdef class Agent(Handle):
         bell: Shared with other agents, or None.
         siblings: Agents that serve the same address and listen together: a list, which this one joins; or None.
         trusted: Whether the other side is a worker of this process's own: values go over as they are.
+        realtime: Whether it plays in real time: `act` and `see` in place of `step`.
     """
 
     cdef ferry_agent *handle
@@ -332,6 +335,10 @@ cdef class Agent(Handle):
     cdef Bell bell
     cdef list siblings
     cdef bint trusted
+    cdef bint realtime
+    cdef const ferry_turn *seen  # in real time: the observation handed out last
+    cdef int64_t begun_ns  # when the period that is under way began, if steps have one
+    cdef bint met  # the last step was asked for before its period was over
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
@@ -347,7 +354,7 @@ cdef class Agent(Handle):
 
     def __init__(
         self, address, *, timeout, decode, encode, copy=True, bounds=False, max_bytes=0, after_loss="",
-        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None, siblings=None, trusted=False,
+        autoreset=FERRY_AUTORESET_DISABLED, Bell bell=None, siblings=None, trusted=False, realtime=False,
     ):
         self.label = label_of("the channel", address)
         self.after_loss = after_loss
@@ -359,7 +366,7 @@ cdef class Agent(Handle):
         self.bounds = bounds
         self.max_bytes = max_bytes
         self.autoreset, self.bell, self.siblings = autoreset, bell, siblings
-        self.trusted = trusted
+        self.trusted, self.realtime = trusted, realtime
         self.needs_reset = True
         self.open()
         if siblings is not None:
@@ -377,6 +384,7 @@ cdef class Agent(Handle):
             desc.address = self.address
         desc.max_bytes = self.max_bytes
         desc.autoreset = self.autoreset
+        desc.realtime = self.realtime
         desc.bell = NULL if self.bell is None else self.bell.handle
         for sibling in self.siblings or ():
             if (<Agent>sibling).handle is not NULL:
@@ -506,6 +514,91 @@ cdef class Agent(Handle):
         finally:
             self.leave()
 
+    def act(self, action):
+        """In real time: hands an action over, and waits for nothing."""
+        cdef ferry_turn *turn
+        cdef int rc
+        self.enter()
+        try:
+            if self.needs_reset:
+                raise ResetNeeded(self.reset_text())
+            turn = self.turn()
+            if self.extra.outgoing:
+                self.extra.outgoing = {}
+            self.action.write(turn, action)
+            if self.extra.outgoing:
+                self.extra.outgoing = {}
+                raise InvalidAction(
+                    "in real time an action must fit into its place in shared memory, and this one does not"
+                )
+            turn.kind = FERRY_STEP
+            rc = ferry_agent_send(self.handle)
+            if rc < 0:
+                if rc != FERRY_EINVAL and rc != FERRY_ESTATE:
+                    self.lost()
+                self.fail(rc)
+        finally:
+            self.leave()
+
+    def see(self, int64_t pace):
+        """In real time: waits as the pace says, and returns what is to be seen then, as `step` does.
+
+        Args:
+            pace: FRAME: for the next frame. LATEST: not at all. Else for the end of a period of so many nanoseconds.
+        """
+        cdef int rc = 0
+        self.enter()
+        try:
+            if self.needs_reset:
+                raise ResetNeeded(self.reset_text())
+            if pace > 0:
+                self.sleep_out(pace)
+            if pace == FRAME:
+                self.receive()
+                self.arrived, rc = False, 1
+            else:
+                rc = ferry_agent_wait(self.handle, 0, &self.answer)
+                if rc < 0:
+                    self.lost()
+                    if rc == FERRY_ECLOSED or rc == FERRY_EPEERDEAD:
+                        raise PeerGoneError(f"{self.known()}{self.after_loss}")
+                    self.fail(rc)
+            return self.read_frame(rc == 1, pace)
+        finally:
+            self.leave()
+
+    cdef int sleep_out(self, int64_t period_ns) except -1:
+        """Waits for the end of the period. If it is over already the next is counted from now, else from that end."""
+        cdef int64_t now = ferry_now_ns(), due_ns = self.begun_ns + period_ns
+        self.met = now <= due_ns
+        while now < due_ns:
+            time.sleep(<double>(due_ns - now) * 1e-9)
+            now = ferry_now_ns()
+        self.begun_ns = due_ns if self.met else now
+        return 0
+
+    cdef object read_frame(self, bint is_new, int64_t pace):
+        cdef const ferry_turn *frame
+        cdef uint64_t before = self.seen.frame if self.seen is not NULL and self.seen.kind == FERRY_STEP else 0
+        cdef double reward = 0
+        cdef bint terminated = False, truncated = False
+        if is_new:
+            self.seen = frame = self.answer
+            observation, reward, terminated, truncated, info = self.read_answer(FERRY_STEP)
+            if terminated or truncated:
+                self.needs_reset = True
+        else:
+            frame = self.seen
+            observation, info = self.observation.read(frame), {}
+        info["ferry"] = {
+            "frame": frame.frame if frame.kind == FERRY_STEP else 0,
+            "skipped": frame.frame - before - 1 if is_new else 0,
+            "obs_age_s": <double>(ferry_now_ns() - frame.frame_ns) * 1e-9 if frame.kind == FERRY_STEP else None,
+            "action_age_s": <double>(frame.frame_ns - frame.action_ns) * 1e-9 if frame.action_ns != 0 else None,
+            "deadline_met": self.met if pace > 0 else True,
+        }
+        return observation, reward, terminated, truncated, info
+
     cdef tuple values(self):
         """The blob for what did not fit into the slot."""
         try:
@@ -591,7 +684,7 @@ cdef class Agent(Handle):
             if rc != FERRY_ETOOBIG:
                 self.lost()
             self.fail(rc)
-        self.owed = kind
+        self.owed, self.arrived = kind, False
         return 0
 
     cdef int receive(self) except -1:
@@ -649,6 +742,7 @@ cdef class Agent(Handle):
             raise
         if kind == FERRY_RESET:
             self.needs_reset, self.has_reset = False, True
+            self.seen, self.begun_ns = answer, ferry_now_ns()
             return observation, info
         return observation, answer.reward[0], answer.terminated[0] != 0, answer.truncated[0] != 0, info
 
@@ -749,6 +843,7 @@ cdef class Env(Handle):
         max_bytes: Larger regions are refused; 0: the library's limit.
         num_rows: How many environments there are.
         trusted: Whether the agent is the process that has started this one.
+        realtime: Whether it waits for nobody: `next` gives a STEP at once while an episode runs.
     """
 
     cdef ferry_env *handle
@@ -762,7 +857,7 @@ cdef class Env(Handle):
 
     def __init__(
         self, address, fields, observation, action, *, codecs, decode, encode, about=None, name=None, max_bytes=0,
-        num_rows=1, trusted=False,
+        num_rows=1, trusted=False, realtime=False,
     ):
         cdef Form form = Form(fields, codecs)
         form.trusted = trusted
@@ -771,14 +866,15 @@ cdef class Env(Handle):
         self.observation = grow(observation, form, "observation", "", ValueError, False, False)
         self.action_node = grow(action, form, "action", "", ValueError, False, False)
         self.open(
-            address_bytes(address), form.fields, about, None if name is None else name.encode(), max_bytes, num_rows
+            address_bytes(address), form.fields, about, None if name is None else name.encode(), max_bytes, num_rows,
+            realtime,
         )
 
     def __dealloc__(self):
         ferry_env_close(self.handle)
 
     cdef int open(
-        self, bytes address, tuple fields, tuple about, bytes name, uint64_t max_bytes, uint32_t num_rows
+        self, bytes address, tuple fields, tuple about, bytes name, uint64_t max_bytes, uint32_t num_rows, bint realtime
     ) except -1:
         cdef ferry_env_desc desc
         cdef ferry_why why
@@ -801,6 +897,7 @@ cdef class Env(Handle):
             desc.takes_calls = 1
             desc.max_bytes = max_bytes
             desc.num_rows = num_rows
+            desc.realtime = realtime
             set_blob(&desc.about, about)
             desc.log, desc.log_user = log_line, <void *>self
             return check(ferry_env_open(&desc, &self.handle, &why), &why)
@@ -814,6 +911,11 @@ cdef class Env(Handle):
         self.turn = NULL
         ferry_env_close(self.handle)
         self.handle = NULL
+
+    @property
+    def is_at_rest(self):
+        """Whether the action of a STEP is none that an agent has sent."""
+        return self.turn is not NULL and self.turn.kind == FERRY_STEP and self.turn.action_ns == 0
 
     cdef str known(self):
         cdef ferry_why why

@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
@@ -46,6 +47,10 @@ class Backend:
             for the vector environments of the agent's side.
         address: Where to meet. FERRY_ADDRESS in the process environment takes precedence.
         max_bytes: More shared memory than this is not used: a space that needs it is refused. None: 1 GiB.
+        realtime_hz: Steps a second. The environment steps by itself, with the latest action, and waits for nobody: for
+            `RealtimeEnv`. None: it steps when its agent does.
+        default_action: In real time, of an episode's steps before its agent has sent one. None: zero, or the nearest
+            value that may be.
 
     Raises:
         TypeError: A space has parts that cannot travel.
@@ -67,7 +72,17 @@ class Backend:
         *,
         num_envs: int = 1,
         max_bytes: int | None = None,
+        realtime_hz: float | None = None,
+        default_action: Any = None,
     ) -> None:
+        if realtime_hz is not None and not 0 < realtime_hz <= 1e6:
+            raise ValueError(f"realtime_hz is {realtime_hz!r}; it takes steps a second, more than 0, or None")
+        if realtime_hz is not None and num_envs > 1:
+            raise ValueError(f"num_envs is {num_envs}; in real time a backend has one, so serve each by one of its own")
+        if realtime_hz is None and default_action is not None:
+            raise ValueError("default_action is for environments in real time; give realtime_hz too")
+        self._clock = None if realtime_hz is None else _Clock(1.0 / realtime_hz)
+        self._default_action = default_action
         self._owns_env = not isinstance(env, gymnasium.Env)
         if num_envs < 1 or (num_envs > 1 and not self._owns_env):
             raise ValueError(
@@ -104,6 +119,7 @@ class Backend:
                 name=None if self.env.spec is None else self.env.spec.id,
                 max_bytes=max_bytes or 0,
                 num_rows=num_envs,
+                realtime=realtime_hz is not None,
             )
         except BaseException:
             self._close_envs()
@@ -148,7 +164,7 @@ class Backend:
 
     def _turn(self) -> None:
         try:
-            kind = self._channel.next(None)
+            kind = self._channel.next(None) if self._clock is None else self._tick(self._clock)
         except PeerGoneError as error:
             # Only an inherited channel ends so: there is no second agent.
             logger.info("%s", error)
@@ -168,6 +184,15 @@ class Backend:
             self._asked_to_draw = False
             self._left(self._channel.reason())
 
+    def _tick(self, clock: _Clock) -> int:
+        """In real time, the turn at the next tick of the clock; while no episode runs there are none."""
+        clock.wait()
+        kind = self._channel.next(0)
+        if kind == 0 and not self._ended:
+            kind = self._channel.next(None)
+            clock.start()
+        return kind
+
     def _answer(self, work: Callable[[], None]) -> None:
         try:
             work()
@@ -182,7 +207,10 @@ class Backend:
         if len(self.envs) > 1:
             self._rows(self._step_row)
             return
-        observation, reward, terminated, truncated, info = self.envs[0].step(self._channel.action())
+        action = self._channel.action()
+        if self._default_action is not None and self._channel.is_at_rest:
+            action = self._default_action
+        observation, reward, terminated, truncated, info = self.envs[0].step(action)
         self._channel.put(0, observation, float(reward), bool(terminated), bool(truncated))
         self._channel.reply(self._info(info) if info else None)
 
@@ -495,6 +523,40 @@ def _spec_json(spec: EnvSpec) -> str:
         except (ValueError, TypeError):
             continue
     return json.dumps({"id": spec.id})
+
+
+class _Clock:
+    """Ticks in real time.
+
+    Args:
+        period_s: From one tick to the next.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._told = False
+        self.start()
+
+    def start(self) -> None:
+        """The next tick is a period from now."""
+        self._due_s = time.monotonic() + self._period_s
+
+    def wait(self) -> None:
+        """Waits for the next tick. Ticks that are missed are left out, and it is said once that they are."""
+        late_s = time.monotonic() - self._due_s
+        if late_s < 0:
+            time.sleep(-late_s)
+        if late_s <= self._period_s:
+            self._due_s += self._period_s
+            return
+        self.start()
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "a step took %.1f ms, and in real time it has %.1f; steps are left out (this is said once)",
+                (late_s + self._period_s) * 1e3,
+                self._period_s * 1e3,
+            )
 
 
 class _Terminated(BaseException):

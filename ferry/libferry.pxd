@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from "libferry.h" nogil:
     uint32_t ferry_version()
     const char *ferry_strerror(int err)
+    int64_t ferry_now_ns()
     uint32_t ferry_dtype_bytes(int dtype)
 
     enum:

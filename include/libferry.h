@@ -123,6 +123,9 @@ typedef struct ferry_why {
     char text[1532];
 } ferry_why;
 
+/* The clock of frame_ns and action_ns: nanoseconds of the system's monotonic clock. */
+FERRY_API int64_t ferry_now_ns(void);
+
 /* ---- Fields: what observations, actions and typed infos are made of ------------------------------------------------------------ */
 
 typedef enum ferry_role { FERRY_OBSERVATION = 0, FERRY_ACTION = 1, FERRY_INFO = 2 } ferry_role;

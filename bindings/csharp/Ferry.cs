@@ -902,6 +902,7 @@ namespace Ferry
 
         [DllImport(Library, CallingConvention = C)] public static extern uint ferry_version();
         [DllImport(Library, CallingConvention = C)] public static extern byte* ferry_strerror(int err);
+        [DllImport(Library, CallingConvention = C)] public static extern long ferry_now_ns();
         [DllImport(Library, CallingConvention = C)] public static extern uint ferry_dtype_bytes(int dtype);
 
         [DllImport(Library, CallingConvention = C)]

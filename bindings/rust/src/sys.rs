@@ -227,6 +227,7 @@ pub struct ferry_hold {
 extern "C" {
     pub fn ferry_version() -> u32;
     pub fn ferry_strerror(err: c_int) -> *const c_char;
+    pub fn ferry_now_ns() -> i64;
     pub fn ferry_dtype_bytes(dtype: c_int) -> u32;
 
     pub fn ferry_env_open(desc: *const ferry_env_desc, out: *mut *mut ferry_env, why: *mut ferry_why) -> c_int;

@@ -1,0 +1,277 @@
+"""Environments in real time: RealtimeEnv and RealtimeVectorEnv, the backend's clock, RecentActions."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+
+import ferry
+from conftest import PATIENCE, Backend, Start
+from realtime_envs import Counting
+
+HZ = 200.0
+
+
+@pytest.fixture
+def run_world(start: Start) -> Any:
+    """Serves a function of realtime_envs in real time."""
+
+    def run(name: str = "Counting", address: str = "world", hz: float = HZ, **options: Any) -> Backend:
+        code = f"import realtime_envs, ferry; ferry.ServerBackend(realtime_envs.{name}, {address!r}, realtime_hz={hz}, "
+        return Backend(start("-c", code + f"**{options!r}).run()"), address)
+
+    return run
+
+
+def realtime(address: str = "world", **options: Any) -> ferry.RealtimeEnv:
+    return ferry.RealtimeEnv(address, timeout=PATIENCE, **options)
+
+
+def steps(env: ferry.RealtimeEnv, number: int) -> None:
+    for _ in range(number):
+        env.step(10)
+
+
+def test_frame_by_frame_nothing_is_missing(run_world: Any) -> None:
+    run_world()
+    with realtime() as env:
+        observation, info = env.reset(seed=3)
+        assert observation.tolist() == [0, -1]
+        assert info == {"seed": 3}
+        total, steps, terminated = 0.0, 0, False
+        while not terminated:
+            observation, reward, terminated, truncated, info = env.step(10 + steps % 5)
+            told = info["ferry"]
+            steps = told["frame"]
+            total += reward
+            assert observation[0] == steps == info["step"]
+            assert told.keys() == {"frame", "skipped", "obs_age_s", "action_age_s", "deadline_met"}
+            assert type(reward) is float
+            assert type(terminated) is bool
+            assert not truncated
+            assert 0 <= told["obs_age_s"] < PATIENCE
+            assert reward == 0.1 or told["skipped"] > 0  # exactly, where none was passed over
+        assert steps == 50
+        assert total == pytest.approx(5.0)
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            env.step(10)
+        assert env.reset()[0].tolist() == [0, -1]
+
+
+def test_a_period_passes_over_frames_and_loses_no_reward(run_world: Any) -> None:
+    run_world()
+    with realtime(pace=0.04) as env:
+        env.reset()
+        rewards, frames, terminated = [], 0, False
+        while not terminated:
+            _, reward, terminated, _, info = env.step(11)
+            rewards.append(reward)
+            frames += info["ferry"]["skipped"] + 1
+        assert sum(rewards) == pytest.approx(5.0)
+        assert frames == 50
+        assert len(rewards) < 50
+
+
+def test_a_step_that_comes_too_late_is_told(run_world: Any) -> None:
+    run_world("endless")
+    with realtime(pace=0.05) as env:
+        env.reset()
+        assert env.step(10)[4]["ferry"]["deadline_met"]
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert not env.step(10)[4]["ferry"]["deadline_met"]
+        assert time.monotonic() - began < PATIENCE
+        assert env.step(10)[4]["ferry"]["deadline_met"]  # counted on from there
+
+
+def test_the_latest_may_be_what_was_seen_before(run_world: Any) -> None:
+    run_world("endless", hz=2.0)
+    with realtime(pace="latest") as env:
+        first, _ = env.reset()
+        for _ in range(20):
+            observation, reward, terminated, truncated, info = env.step(12)
+            if info["ferry"]["frame"] > 0:  # half a second has passed
+                break
+            assert (reward, terminated, truncated, info["ferry"]["skipped"]) == (0.0, False, False, 0)
+            assert info["ferry"]["obs_age_s"] is None
+            assert info["ferry"]["action_age_s"] is None
+            np.testing.assert_array_equal(observation, first)
+            assert observation is not first
+            observation[:] = 99  # the caller's own
+        env.call("get_wrapper_attr", "resets")  # an answer in between leaves what is seen alone
+        np.testing.assert_array_equal(env.step(12)[0][:1], [0] if info["ferry"]["frame"] == 0 else env.step(12)[0][:1])
+
+
+def test_the_latest_action_is_what_acts(run_world: Any) -> None:
+    run_world("endless")
+    with realtime() as env:
+        env.reset()
+        for action in (14, 10, 13):
+            env.step(action)
+            while (observed := env.wait())[0][1] != action:  # wait() looks on without a new one
+                assert observed[4]["ferry"]["frame"] < 10_000
+            assert observed[4]["ferry"]["action_age_s"] > 0
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, 10.0), ({"default_action": 12}, 12.0)])
+def test_before_the_first_action_the_environment_rests(run_world: Any, options: Any, expected: float) -> None:
+    run_world("endless", **options)
+    with realtime(pace="frame") as env:
+        env.reset()
+        assert env.wait()[0][1] == expected
+
+
+def test_what_the_environment_raises_is_told_once_and_it_goes_on(run_world: Any) -> None:
+    run_world("failing")
+    with realtime() as env:
+        for _ in range(2):
+            env.reset()
+            with pytest.raises(ferry.BackendError, match="the motor is gone"):
+                steps(env, 10)
+            with pytest.raises(gymnasium.error.ResetNeeded):
+                env.step(10)
+
+
+def test_an_info_too_large_for_a_frame_is_told(run_world: Any) -> None:
+    run_world("talkative")
+    with realtime() as env:
+        env.reset()
+        with pytest.raises(ferry.BackendError, match="a frame has room for blob_bytes, which are 16384"):
+            steps(env, 3)
+
+
+def test_a_world_slower_than_its_clock_says_so(run_world: Any) -> None:
+    world = run_world("slow")
+    with realtime() as env:
+        env.reset()
+        for _ in range(5):
+            env.step(10)
+    assert "in real time it has 5.0; steps are left out" in world.errors()
+
+
+def test_a_world_that_is_gone_is_told_and_met_again(run_world: Any) -> None:
+    world = run_world("endless")
+    with realtime() as env:
+        env.reset()
+        env.step(10)
+        world.kill()
+        with pytest.raises(ferry.PeerGoneError, match=r"reset\(\) meets the next one"):
+            steps(env, 100_000)
+        run_world("endless")
+        env.reset()
+        assert env.step(10)[4]["ferry"]["frame"] >= 1
+
+
+def test_an_action_that_is_none_is_refused(run_world: Any) -> None:
+    run_world("endless")
+    with realtime() as env:
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            env.step(10)
+        env.reset()
+        for action in (15, 9, 1.5, None):
+            with pytest.raises(gymnasium.error.InvalidAction):
+                env.step(action)
+        env.step(10)
+
+
+@pytest.mark.parametrize("pace", ["fast", 0, -1, math.nan, None, True])
+def test_a_pace_is_one_of_three(pace: Any) -> None:
+    with pytest.raises(ValueError, match="'frame', 'latest', or a number of seconds"):
+        ferry.RealtimeEnv("nobody", pace=pace)
+
+
+def test_both_sides_must_want_real_time(run_world: Any, serve: Any) -> None:
+    run_world("endless")
+    with pytest.raises(ValueError, match="the environment runs in real time, and the agent plays in turns"):
+        ferry.ClientEnv("world", timeout=PATIENCE)
+    serve("CartPole-v1", "turns")
+    with pytest.raises(ValueError, match="the agent plays in real time, and the environment in turns"):
+        realtime("turns")
+
+
+def test_a_backend_wants_a_rate_that_makes_sense() -> None:
+    for hz in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match="steps a second, more than 0"):
+            ferry.ServerBackend(Counting, "world", realtime_hz=hz)
+    with pytest.raises(ValueError, match="in real time a backend has one"):
+        ferry.ServerBackend(Counting, "world", realtime_hz=60, num_envs=2)
+    with pytest.raises(ValueError, match="give realtime_hz too"):
+        ferry.ServerBackend(Counting, "world", default_action=12)
+
+
+def test_a_vector_of_worlds(run_world: Any) -> None:
+    for row in range(3):
+        run_world(address=f"world{row}")
+    with ferry.RealtimeVectorEnv([f"world{row}" for row in range(3)], timeout=PATIENCE) as envs:
+        observations, _ = envs.reset(seed=1)
+        assert observations.shape == (3, 2)
+        assert envs.action_space.shape == (3,)
+        totals, ends, begun = np.zeros(3), np.zeros(3, int), np.zeros(3, bool)
+        while ends.min() < 2:
+            observations, rewards, terminated, truncated, infos = envs.step(np.array([10, 11, 12]))
+            assert rewards.dtype == np.float64
+            assert terminated.dtype == bool
+            assert not truncated.any()
+            assert (observations[begun, 0] == 0).all()
+            assert (rewards[begun] == 0).all()
+            assert begun.all() or infos["ferry"]["frame"].shape == (3,)
+            totals += rewards
+            ends += terminated
+            begun = terminated
+        assert (totals >= 5 * ends - 1e-9).all()
+        assert (totals < 5 * ends + 5).all()
+
+
+def test_worlds_of_a_vector_are_alike(run_world: Any, start: Start) -> None:
+    run_world("endless", address="one")
+    code = "import ferry; ferry.ServerBackend('CartPole-v1', 'other', realtime_hz=100).run()"
+    start("-c", code)
+    with pytest.raises(ferry.LayoutMismatchError, match="has other spaces than"):
+        ferry.RealtimeVectorEnv(["one", "other"], timeout=PATIENCE)
+
+
+# ---- RecentActions ----
+
+
+def test_recent_actions_stand_in_the_observation() -> None:
+    env = ferry.RecentActions(Counting(), length=3)
+    assert env.reset(seed=1)[0]["actions"].tolist() == [10, 10, 10]
+    for action, expected in ((11, [10, 10, 11]), (12, [10, 11, 12]), (13, [11, 12, 13]), (14, [12, 13, 14])):
+        observation = env.step(action)[0]
+        assert observation["actions"].tolist() == expected
+        assert observation in env.observation_space
+    assert env.reset()[0]["actions"].tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("space", "rest"),
+    [
+        (spaces.Box(1, 2, (2,)), [1, 1]),
+        (spaces.Box(-3, -1, (1,)), [-1]),
+        (spaces.MultiDiscrete([2, 3], start=[5, 6]), [5, 6]),
+        (spaces.MultiBinary(2), [0, 0]),
+    ],
+)
+def test_before_that_they_rest(space: spaces.Space[Any], rest: list[float]) -> None:
+    env = Counting()
+    env.action_space = space  # type: ignore[assignment]
+    assert ferry.RecentActions(env, 2).reset()[0]["actions"].tolist() == [rest, rest]
+
+
+def test_recent_actions_pass_gymnasiums_check() -> None:
+    env = ferry.RecentActions(gymnasium.make("CartPole-v1").unwrapped, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is a wrapper, and what it finds amiss in CartPole's own space
+        check_env(env, skip_render_check=True)
+    with pytest.raises(ValueError, match="1 or more"):
+        ferry.RecentActions(Counting(), 0)
+    with pytest.raises(ValueError, match="not one of"):
+        ferry.RecentActions(Counting(), 1, initial=3)
