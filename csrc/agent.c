@@ -111,12 +111,16 @@ static void ferry__agent_open_lanes(ferry_agent *agent, char *base) {
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
     ferry_agent *agent = (ferry_agent *)user;
     const ferry__header *header = &agent->spec.header;
-    char *base;
+    char *base, *answers[FERRY__ANSWERS];
     ferry__agent_forget(agent);
     if (ferry__region_adopt(memory, bytes, agent->channel.max_bytes, &agent->region, why) < 0) return why->code;
     base = agent->region->base;
-    if (ferry__spec_take(base, bytes, &agent->spec, why) < 0 ||
-        ferry__turns_open(&agent->turns, &agent->spec, base, base + header->agent_slot, why) < 0 ||
+    if (ferry__spec_take(base, bytes, bytes, &agent->spec, why) < 0) {
+        ferry__agent_forget(agent);
+        return why->code;
+    }
+    ferry__turns_place(&agent->spec, base, answers);
+    if (ferry__turns_open(&agent->turns, &agent->spec, answers, base + header->agent_slot, why) < 0 ||
         ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_room(agent, why) < 0 ||
         ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);

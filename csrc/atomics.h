@@ -21,14 +21,25 @@ static inline void ferry__fence_dekker(void) { __atomic_thread_fence(__ATOMIC_SE
 static inline uint32_t ferry__load_relaxed(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 static inline void ferry__store_relaxed(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 
-/* The writer's half of a sequence lock, whose readers are outside this library: what is stored after the fence is seen no earlier than what was
- * stored before it, and the copy, relaxed words of memory that others read meanwhile, may be torn but is a defined race. Both sides are
- * aligned to a word, and bytes is a multiple of it. */
+/* The two fences of a sequence lock: what is stored after the first is seen no earlier than what was stored before it; what was loaded
+ * before the second was loaded no later than what is loaded after it. */
 static inline void ferry__fence_release(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
+static inline void ferry__fence_acquire(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+
+/* Copies between private memory and memory that others read or write meanwhile, a relaxed word at a time: such a race is defined, and a
+ * sequence word says whether it was lost. Both sides are aligned to a word, and bytes is a multiple of it. */
+typedef size_t ferry__word;
 static inline void ferry__copy_words_out(void *shared, const void *private_copy, size_t bytes) {
-    size_t *to = (size_t *)shared, i;
-    const size_t *from = (const size_t *)private_copy;
+    ferry__word *to = (ferry__word *)shared;
+    const ferry__word *from = (const ferry__word *)private_copy;
+    size_t i;
     for (i = 0; i < bytes / sizeof *to; i++) __atomic_store_n(to + i, from[i], __ATOMIC_RELAXED);
+}
+static inline void ferry__copy_words_in(void *private_copy, const void *shared, size_t bytes) {
+    ferry__word *to = (ferry__word *)private_copy;
+    const ferry__word *from = (const ferry__word *)shared;
+    size_t i;
+    for (i = 0; i < bytes / sizeof *to; i++) to[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
 }
 
 /* Gives one word for another, carrying what was written before and seeing what was written before the other was given. */

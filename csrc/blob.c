@@ -27,8 +27,7 @@ static int ferry__damaged_blob(ferry__channel *channel, const ferry__slot *head)
                                channel->peer_pid, head->blob_format, head->blob_where, (unsigned long long)head->blob_bytes);
 }
 
-/* Takes two joined blobs, private already, apart. */
-static int ferry__part_blobs(ferry_blob *out, ferry_blob *first) {
+int ferry__blobs_part(ferry_blob *out, ferry_blob *first) {
     ferry__joined joined;
     const char *data = (const char *)out->data;
     uint64_t left = out->size_bytes;
@@ -57,7 +56,7 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
     out->format = head->blob_format, out->size_bytes = head->blob_bytes, out->data = inbox->copy;
     if (head->blob_where == FERRY__WHERE_SLOT) {
         ferry__copy_in(inbox->copy, slot_room, (size_t)head->blob_bytes);
-        return out->format != FERRY__JOINED || ferry__part_blobs(out, first) == 0 ? 0 : ferry__damaged_blob(channel, head);
+        return out->format != FERRY__JOINED || ferry__blobs_part(out, first) == 0 ? 0 : ferry__damaged_blob(channel, head);
     }
     err = ferry__channel_take_blob(channel, head->blob_bytes, &memory);
     if (err < 0) return err;
@@ -66,7 +65,7 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
     if (err < 0) return ferry__channel_lose(channel, why.code, "%s", why.text);
     inbox->mapped_bytes = head->blob_bytes;
     if (inbox->mapped != NULL) out->data = inbox->mapped;
-    return out->format != FERRY__JOINED || ferry__part_blobs(out, first) == 0 ? 0 : ferry__damaged_blob(channel, head);
+    return out->format != FERRY__JOINED || ferry__blobs_part(out, first) == 0 ? 0 : ferry__damaged_blob(channel, head);
 }
 
 void ferry__inbox_close(ferry__inbox *inbox) {

@@ -43,6 +43,8 @@ FERRY__LOCAL int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why
 FERRY__LOCAL int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room,
                                    ferry_blob *out, ferry_blob *first);
 FERRY__LOCAL void ferry__inbox_close(ferry__inbox *inbox);
+/* Takes two joined blobs, private already, apart: out becomes the second. -1 if they are none. */
+FERRY__LOCAL int ferry__blobs_part(ferry_blob *out, ferry_blob *first);
 
 /* Puts a blob (or none, with format FERRY_NONE) into the message under way, in place of one put before. */
 FERRY__LOCAL int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room,

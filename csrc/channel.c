@@ -18,7 +18,7 @@
 #define FERRY__TELL_NS 2000000000       /* then it is logged what one waits for */
 #define FERRY__VISITORS 8               /* dealt with in one go */
 
-const char *ferry__side_name(ferry__side side) { return side == FERRY__ENV ? "environment" : "agent"; }
+const char *ferry__side_name(ferry__side side) { return side == FERRY__ENV ? "environment" : side == FERRY__AGENT ? "agent" : "observer"; }
 
 static const char *ferry__peer_name(const ferry__channel *channel) {
     return ferry__side_name(channel->side == FERRY__ENV ? FERRY__AGENT : FERRY__ENV);
@@ -47,7 +47,7 @@ int ferry__channel_lose(ferry__channel *channel, int code, const char *format, .
 
 /* ---- Frames ---- */
 
-static int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass) {
+int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass) {
     char message[sizeof(ferry__frame) + FERRY__MAX_FRAME];
     ferry__frame frame;
     memset(&frame, 0, sizeof frame);
@@ -57,7 +57,7 @@ static int ferry__send_frame(ferry__os stream, ferry__frame_type type, const voi
     return ferry__platform_send(stream, message, (uint32_t)sizeof frame + bytes, pass);
 }
 
-static void ferry__send_refusal(ferry__os stream, const ferry_why *why) {
+void ferry__send_refusal(ferry__os stream, const ferry_why *why) {
     char payload[FERRY__MAX_FRAME];
     ferry__refuse refuse;
     refuse.code = why->code, refuse.text_bytes = (uint32_t)strlen(why->text);
@@ -124,6 +124,7 @@ static void ferry__enter(ferry__channel *channel, ferry__state state) {
 }
 
 static void ferry__disconnect(ferry__channel *channel) {
+    ferry__gallery_close(channel);
     ferry__platform_close(channel->stream);
     ferry__platform_close(channel->watch);
     ferry__platform_close(channel->passed);
@@ -136,23 +137,24 @@ static void ferry__disconnect(ferry__channel *channel) {
 
 void ferry__channel_hang_up(ferry__channel *channel) {
     if (channel->state == FERRY__ALONE) return;
+    ferry__gallery_dismiss(channel);
     if (channel->lost == FERRY_ECORRUPT || channel->lost == FERRY_EPROTOCOL) {
         ferry__tell(channel, FERRY_LOG_WARNING, "%s", channel->why.text);
         ferry__send_refusal(channel->stream, &channel->why);
     } else if (channel->lost == 0) (void)ferry__send_frame(channel->stream, FERRY__GOODBYE, NULL, 0, FERRY__NO_OS);
     else ferry__tell(channel, FERRY_LOG_INFO, "%s", channel->why.text);
-    if (channel->state == FERRY__OPEN) ferry__store_relaxed(&channel->line->left, 1);
+    if (channel->state == FERRY__OPEN && channel->line != NULL) ferry__store_relaxed(&channel->line->left, 1);
     ferry__disconnect(channel);
 }
 
 /* Ends a handshake that failed. Who listens goes on listening (0); who came here of its own accord is told why not. */
 static int ferry__turn_away(ferry__channel *channel, const ferry_why *why, int tell_peer) {
     if (tell_peer) ferry__send_refusal(channel->stream, why);
-    channel->visitor = *why;
+    if (!channel->quiet) channel->visitor = *why;
     ferry__disconnect(channel);
     if (channel->address.serve) {
-        ferry__tell(channel, FERRY_LOG_WARNING, "a peer (pid %u) at '%s' was turned away: %s", channel->peer_pid, channel->address.text,
-                    why->text);
+        ferry__tell(channel, channel->quiet ? FERRY_LOG_DEBUG : FERRY_LOG_WARNING, "a peer (pid %u) at '%s' was turned away: %s",
+                    channel->peer_pid, channel->address.text, why->text);
         return 0;
     }
     channel->why = *why;
@@ -161,14 +163,8 @@ static int ferry__turn_away(ferry__channel *channel, const ferry_why *why, int t
 
 /* ---- The handshake ---- */
 
-static int ferry__greet(ferry__channel *channel, ferry__os stream) {
+void ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass) {
     ferry__hello hello;
-    ferry_why why;
-    channel->stream = stream;
-    channel->peer_pid = 0, channel->received = 0, channel->lost = 0, channel->unlooked = 0;
-    ferry__enter(channel, FERRY__GREETING);
-    if (channel->address.place != FERRY__INHERITED && ferry__platform_peer(stream, &channel->peer_pid, &why) < 0)
-        return ferry__turn_away(channel, &why, 1);
     memset(&hello, 0, sizeof hello);
     memcpy(hello.magic, FERRY__HELLO_MAGIC, 8);
     hello.endian = FERRY__ENDIAN, hello.abi_major = FERRY__ABI_MAJOR, hello.abi_minor = FERRY__ABI_MINOR;
@@ -176,25 +172,47 @@ static int ferry__greet(ferry__channel *channel, ferry__os stream) {
     hello.side = channel->side, hello.pid = ferry__platform_pid(), hello.index = channel->address.index;
     hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION, hello.autoreset = channel->autoreset;
     hello.realtime = channel->realtime;
-    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, channel->bell);
+    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, pass);
+}
+
+static int ferry__greet(ferry__channel *channel, ferry__os stream) {
+    ferry_why why;
+    channel->stream = stream;
+    channel->quiet = 0;
+    channel->peer_pid = 0, channel->received = 0, channel->lost = 0, channel->unlooked = 0;
+    ferry__enter(channel, FERRY__GREETING);
+    if (channel->address.place != FERRY__INHERITED && ferry__platform_peer(stream, &channel->peer_pid, &why) < 0)
+        return ferry__turn_away(channel, &why, 1);
+    ferry__send_hello(channel, stream, channel->bell);
     return 0;
 }
 
-static int ferry__check_hello(const ferry__channel *channel, ferry__hello *hello, ferry_why *why) {
-    uint32_t theirs, bytes = channel->frame.bytes;
-    memset(hello, 0, sizeof *hello);
-    memcpy(hello, channel->payload, bytes < sizeof *hello ? bytes : sizeof *hello);
+int ferry__hello_is_known(const ferry__channel *channel, const ferry__hello *hello, uint32_t bytes, uint32_t pid, ferry_why *why) {
+    uint32_t theirs = hello->version;
     if (bytes < 16 || memcmp(hello->magic, FERRY__HELLO_MAGIC, 8) != 0)
-        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not greet as Ferry does", channel->peer_pid,
-                           channel->address.text);
-    theirs = hello->version;
+        return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not greet as Ferry does", pid, channel->address.text);
     if (hello->endian != FERRY__ENDIAN || hello->abi_major != FERRY__ABI_MAJOR || bytes < sizeof *hello)
         return ferry__fail(why, FERRY_EVERSION,
                            "the %s (pid %u) speaks Ferry's protocol %u.%u (library %u.%u.%u), the %s (pid %u) %u.%u (library %u.%u.%u); "
                            "build or install both with the same version",
-                           ferry__peer_name(channel), channel->peer_pid, hello->abi_major, hello->abi_minor, theirs >> 16,
-                           theirs >> 8 & 255, theirs & 255, ferry__side_name(channel->side), ferry__platform_pid(), FERRY__ABI_MAJOR,
-                           FERRY__ABI_MINOR, FERRY_VERSION_MAJOR, FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
+                           hello->side == FERRY__OBSERVER ? "observer" : ferry__peer_name(channel), pid, hello->abi_major, hello->abi_minor,
+                           theirs >> 16, theirs >> 8 & 255, theirs & 255, ferry__side_name(channel->side), ferry__platform_pid(),
+                           FERRY__ABI_MAJOR, FERRY__ABI_MINOR, FERRY_VERSION_MAJOR, FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
+    return 0;
+}
+
+static int ferry__check_hello(ferry__channel *channel, ferry__hello *hello, ferry_why *why) {
+    uint32_t bytes = channel->frame.bytes;
+    memset(hello, 0, sizeof *hello);
+    memcpy(hello, channel->payload, bytes < sizeof *hello ? bytes : sizeof *hello);
+    channel->quiet = hello->side == FERRY__OBSERVER;
+    if (ferry__hello_is_known(channel, hello, bytes, channel->peer_pid, why) < 0) return why->code;
+    if (hello->side == FERRY__OBSERVER && channel->side == FERRY__ENV)
+        return ferry__fail(why, FERRY_ESTATE, "no agent plays at '%s' now, so that there is nothing to observe", channel->address.text);
+    if (channel->side == FERRY__OBSERVER ? hello->side == FERRY__AGENT : hello->side == FERRY__OBSERVER)
+        return ferry__fail(why, FERRY_EUNSUPPORTED,
+                           "at '%s' an agent listens, and only environments that listen let observers in; ferry top shows what it does",
+                           channel->address.text);
     if (hello->side == (uint32_t)channel->side)
         return ferry__fail(
             why, FERRY_EROLE,
@@ -251,7 +269,7 @@ static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
     if (type == FERRY__REFUSE) return ferry__read_refusal(channel, why);
     if (type == FERRY__GOODBYE) return ferry__fail(why, FERRY_ECLOSED, "the peer (pid %u) left during the handshake", channel->peer_pid);
     if (type == FERRY__HELLO && channel->state == FERRY__GREETING) return ferry__on_hello(channel, why);
-    if (type == FERRY__WELCOME && channel->state == FERRY__OFFERING && channel->side == FERRY__AGENT) {
+    if (type == FERRY__WELCOME && channel->state == FERRY__OFFERING && channel->side != FERRY__ENV) {
         if (ferry__on_welcome(channel, why) < 0) return why->code;
         (void)ferry__send_frame(channel->stream, FERRY__READY, NULL, 0, FERRY__NO_OS);
         ferry__opened(channel);
@@ -345,20 +363,30 @@ int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
 
 /* ---- While the connection is open ---- */
 
-/* Tells whoever calls that the place is taken. */
-static void ferry__answer_the_door(ferry__channel *channel) {
+void ferry__say_busy(const ferry__channel *channel, uint32_t pid, ferry__os stream) {
+    ferry_why why;
+    ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed", channel->address.text,
+                ferry__peer_name(channel), channel->peer_pid);
+    ferry__send_refusal(stream, &why);
+    ferry__tell(channel, FERRY_LOG_INFO, "a second peer (pid %u) at '%s' was told: %s", pid, channel->address.text, why.text);
+}
+
+/* Lets whoever calls sit down until it has said whether it comes to look on, or to play: then it is told that the place is taken. */
+static void ferry__answer_the_door(ferry__channel *channel, int64_t now) {
     ferry__os visitor;
     ferry_why why;
     uint32_t pid;
     int i;
+    ferry__fail(&why, 0, "%s", "");
     if (channel->door->taken < channel->door->places) return; /* another channel will see to it */
-    for (i = 0; i < FERRY__VISITORS && ferry__platform_accept(&channel->door->listener, &visitor, &why) > 0; i++) {
-        if (ferry__platform_peer(visitor, &pid, &why) == 0)
-            ferry__fail(&why, FERRY_EBUSY, "'%s' is held by the %s with pid %u; end that one, or wait until it has closed",
-                        channel->address.text, ferry__peer_name(channel), channel->peer_pid);
+    for (i = 0; i < FERRY__VISITORS && channel->gallery.taken < FERRY__SEATS; i++) { /* the others wait outside until a seat is free */
+        if (ferry__platform_accept(&channel->door->listener, &visitor, &why) <= 0) return;
+        if (ferry__platform_peer(visitor, &pid, &why) == 0) {
+            ferry__gallery_seat(&channel->gallery, visitor, pid, now);
+            continue;
+        }
         ferry__send_refusal(visitor, &why);
         ferry__platform_close(visitor);
-        ferry__tell(channel, FERRY_LOG_INFO, "a second peer (pid %u) at '%s' was told: %s", pid, channel->address.text, why.text);
     }
 }
 
@@ -396,12 +424,14 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
     if (channel->lost != 0) return channel->lost;
     handles[0] = channel->stream, handles[1] = channel->watch, handles[2] = ferry__door_handle(channel);
     ready = ferry__platform_poll(handles, 3, 0);
-    if (ready == 0) return 0;
+    if (ready == 0 && channel->gallery.taken == 0) return 0;
     if ((ready & 1) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
     if ((ready & 2) != 0)
         return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its process has ended",
                                    ferry__peer_name(channel), channel->peer_pid, channel->address.text);
-    if ((ready & 4) != 0) ferry__answer_the_door(channel);
+    if ((ready & 4) != 0) ferry__answer_the_door(channel, now);
+    if (channel->gallery.taken > 0) ferry__gallery_look(channel, now);
+    if (channel->gallery.observers > 0) channel->handshake.refresh(channel->user, now);
     return 0;
 }
 
@@ -555,6 +585,10 @@ int ferry__channel_open(ferry__channel *channel, ferry__side side, const char *t
     if (ferry__address_parse(text, serve, &channel->address, why) < 0 || ferry__policy_from_environment(&channel->policy, why) < 0 ||
         ferry__platform_canary_create(&channel->canary, why) < 0)
         return why->code;
+    if (side == FERRY__OBSERVER && (channel->address.serve || channel->address.place == FERRY__INHERITED)) {
+        ferry__platform_canary_destroy(channel->canary);
+        return ferry__fail(why, FERRY_EINVAL, "an observer looks at a name or a path that somebody else serves, not at '%s'", text);
+    }
     channel->manners.looks = channel->policy != FERRY__BLOCK ? FERRY__SPIN_LOOKS : 0;
     if (beside != NULL && !channel->address.serve) ferry__fail(why, FERRY_EINVAL, "an agent beside another serves, as serve:NAME");
     else if (!channel->address.serve || ferry__open_door(channel, beside, why) == 0) {

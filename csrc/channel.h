@@ -3,6 +3,7 @@
 #define FERRY__CHANNEL_H
 
 #include "address.h"
+#include "gallery.h"
 #include "layout.h"
 #include "platform.h"
 #include "slot.h"
@@ -28,6 +29,12 @@ typedef struct ferry__handshake {
     void (*ready)(void *user);
     /* Agent: takes the region over. */
     int (*accept)(void *user, ferry__os memory, uint64_t bytes, ferry_why *why);
+    /* Env: an observer has come; gives the ring's descriptor (which stays its own) and size. NULL: nobody may look on. */
+    int (*watch)(void *user, ferry__os *memory, uint64_t *bytes, ferry_why *why);
+    /* Env: the last observer has gone. */
+    void (*unwatch)(void *user);
+    /* Env: a wait goes on while observers look on; they may want what was answered last. */
+    void (*refresh)(void *user, int64_t now_ns);
 } ferry__handshake;
 
 /* A listener, and the channels that share it: one peer for each. */
@@ -45,6 +52,7 @@ typedef struct ferry__channel {
     ferry_log log;
     void *log_user;
     uint64_t max_bytes;
+    ferry__gallery gallery;
     uint32_t autoreset; /* agent: what it wants */
     uint32_t realtime;  /* agent: it plays in real time */
     ferry__os bell;     /* agent: the page that it sends, or none; not owned */
@@ -56,6 +64,7 @@ typedef struct ferry__channel {
     int told;    /* what it waits for has been logged */
     ferry__os stream, watch;
     uint32_t peer_pid;
+    int quiet; /* whoever shakes hands is an observer: nobody is told that it was turned away */
     int32_t peer_index; /* of an env among its fellows; -1: none */
     ferry__frame frame; /* being received */
     uint32_t received;  /* bytes of frame and payload so far */
@@ -127,6 +136,16 @@ FERRY__LOCAL void ferry__channel_hang_up(ferry__channel *channel);
 FERRY__LOCAL void ferry__channel_send_blob(ferry__channel *channel, ferry__os memory, uint64_t bytes);
 /* The one that came with this turn, checked; the caller closes it. */
 FERRY__LOCAL int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os *out);
+
+/* Frames, and what they say; also to those who are not the peer. */
+FERRY__LOCAL int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass);
+FERRY__LOCAL void ferry__send_refusal(ferry__os stream, const ferry_why *why);
+FERRY__LOCAL void ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass);
+/* Is a greeting of so many bytes one of this version? */
+FERRY__LOCAL int ferry__hello_is_known(const ferry__channel *channel, const ferry__hello *hello, uint32_t bytes, uint32_t pid,
+                                       ferry_why *why);
+/* What a second peer is told. */
+FERRY__LOCAL void ferry__say_busy(const ferry__channel *channel, uint32_t pid, ferry__os stream);
 
 /* Writes what is known about a channel that is not open. */
 FERRY__LOCAL void ferry__channel_describe(const ferry__channel *channel, ferry_why *why);

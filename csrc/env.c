@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "lane.h"
 #include "region.h"
+#include "ring.h"
 #include "rows.h"
 #include "rules.h"
 #include "spec.h"
@@ -73,6 +74,8 @@ struct ferry_env {
     int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
     int brisk;  /* steady, and nothing more is to be done with the answer under way than to publish it */
     ferry__region *bell;
+    ferry__ring *ring;  /* while observers look on */
+    int spoilt;         /* the answer published last is none to show, or its request has been overwritten */
     ferry__first_blob first; /* what the program said to the STEP that a RESET follows */
     ferry__turns turns;
     ferry__inbox inbox;
@@ -108,7 +111,7 @@ static void ferry__env_open_lanes(ferry_env *env, char *base) {
 static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bell, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
-    char *base;
+    char *base, *answers[FERRY__ANSWERS];
     int i;
     ferry__region_release(env->bell);
     env->bell = NULL;
@@ -136,7 +139,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     env->channel.memory = env->region->memory;
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
     ferry__turns_close(&env->turns);
-    if (ferry__turns_open(&env->turns, &env->spec, base, env->message, why) < 0) return why->code;
+    ferry__turns_place(&env->spec, base, answers);
+    if (ferry__turns_open(&env->turns, &env->spec, answers, env->message, why) < 0) return why->code;
     if (env->spec.realtime) ferry__env_open_lanes(env, base);
     for (i = 0; i < 2; i++) {
         ferry_turn *turn = &env->turns.turn[i];
@@ -149,6 +153,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     env->rows.autoreset = hello->autoreset;
     env->steady =
         env->rows.num_rows == 1 && env->rows.autoreset == FERRY_AUTORESET_DISABLED && env->rows.max_steps == 0 && !env->spec.realtime;
+    env->spoilt = 1;
     env->number = 0, env->which = 0, env->holding = FERRY__HOLDING_NOTHING, env->abandoned = 0;
     ferry__rows_idle(&env->rows);
     *memory = env->region->memory, *bytes = header->region_bytes;
@@ -198,7 +203,9 @@ static void ferry__env_show(const ferry_env *env, ferry__os memory) {
 }
 
 /* May the next answer be published at once? */
-static void ferry__env_settle(ferry_env *env) { env->brisk = env->steady && env->channel.taken_ns == 0; }
+static void ferry__env_settle(ferry_env *env) {
+    env->brisk = env->steady && env->channel.taken_ns == 0 && env->ring == NULL && !env->spoilt;
+}
 
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
@@ -209,6 +216,33 @@ static void ferry__env_ready(void *user) {
     ferry__env_show(env, env->region->memory);
     env->turns.turn[0].peer_pid = env->turns.turn[1].peer_pid = env->channel.peer_pid;
     ferry__env_begin_answer(env, 1);
+}
+
+/* ---- Observers ---- */
+
+/* Shows them the answer that was published last, if it can be shown and they have not seen it. */
+static void ferry__env_refresh(void *user, int64_t now_ns) {
+    ferry_env *env = (ferry_env *)user;
+    if (env->ring == NULL || !env->ring->behind || env->spoilt || env->holding != FERRY__HOLDING_NOTHING) return;
+    if (now_ns - env->ring->copied_ns >= FERRY__RING_PERIOD_NS)
+        ferry__ring_write(env->ring, env->message, env->out[env->which ^ 1].slot, now_ns);
+}
+
+static int ferry__env_watch(void *user, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
+    ferry_env *env = (ferry_env *)user;
+    if (env->ring == NULL) {
+        if (ferry__ring_open(&env->spec, env->region->base, env->rows.episode, env->max_bytes, &env->ring, why) < 0) return why->code;
+        env->ring->behind = 1;
+        ferry__env_settle(env);
+    }
+    *memory = env->ring->region->memory, *bytes = env->ring->region->bytes;
+    return 0;
+}
+
+static void ferry__env_unwatch(void *user) {
+    ferry_env *env = (ferry_env *)user;
+    ferry__ring_close(env->ring);
+    env->ring = NULL;
 }
 
 /* ---- Life cycle ---- */
@@ -248,6 +282,7 @@ static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
 static void ferry__env_free(ferry_env *env) {
     ferry__region_release(env->region);
     ferry__region_release(env->bell);
+    ferry__ring_close(env->ring);
     ferry__first_blob_clear(&env->first);
     ferry__rows_close(&env->rows);
     free(env->block);
@@ -277,6 +312,8 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->takes_calls = desc->takes_calls != 0;
     env->channel.log = desc->log, env->channel.log_user = desc->log_user;
     env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
+    env->channel.handshake.watch = ferry__env_watch, env->channel.handshake.unwatch = ferry__env_unwatch;
+    env->channel.handshake.refresh = ferry__env_refresh;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
         ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 &&
@@ -374,13 +411,19 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     ferry__env_begin_answer(env, env->number + 1); /* while the agent is busy with this one */
 }
 
-/* The same, of an answer to more than the common turn. */
-static void ferry__env_publish_timed(ferry_env *env, ferry_status status) {
+/* The same, of an answer to more than the common turn: one that is timed, or that observers may want. */
+static void ferry__env_publish_seen(ferry_env *env, ferry_status status) {
     ferry__channel *channel = &env->channel;
+    const ferry__slot *slot = env->out[env->which].slot;
     int64_t taken_ns = channel->taken_ns, answered_ns = taken_ns != 0 ? ferry__platform_now_ns() : 0;
     ferry__env_publish(env, status);
     channel->taken_ns = 0;
     if (taken_ns != 0) ferry__channel_sample(channel, env->number, taken_ns, answered_ns, 0);
+    env->spoilt = status != FERRY_ROW_OK || env->kind == FERRY_CALL;
+    if (env->ring != NULL && !env->spoilt) {
+        ferry__ring_note(env->ring, slot);
+        if (taken_ns != 0) ferry__env_refresh(env, answered_ns);
+    }
     ferry__env_settle(env);
 }
 
@@ -426,7 +469,7 @@ int ferry_env_blob(ferry_env *env, const ferry_blob *blob) {
 /* The turn has failed: every row must be reset. */
 static void ferry__env_publish_failure(ferry_env *env) {
     if (env->kind != FERRY_CALL) ferry__rows_idle(&env->rows);
-    ferry__env_publish_timed(env, FERRY_ROW_FAILED);
+    ferry__env_publish_seen(env, FERRY_ROW_FAILED);
 }
 
 /* Saves what the rows that end look like before their RESET overwrites it. */
@@ -489,6 +532,13 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
     return 0;
 }
 
+/* Shows observers a frame while it is still this side's own: at most so many a second, and always one that ends an episode. */
+static void ferry__env_show_frame(ferry_env *env, const ferry__slot *slot) {
+    int64_t now = ferry__platform_now_ns();
+    ferry__ring_note(env->ring, slot);
+    if (!env->world.runs || now - env->ring->copied_ns >= FERRY__RING_PERIOD_NS) ferry__ring_write(env->ring, env->message, slot, now);
+}
+
 /* Hands the frame to whoever may look at it. What a peer has done to the lane, the next wait tells. */
 FERRY__WARM static void ferry__env_publish_frame(ferry_env *env, ferry_status status) {
     ferry__world *world = &env->world;
@@ -506,6 +556,8 @@ FERRY__WARM static void ferry__env_publish_frame(ferry_env *env, ferry_status st
     base[group->status_offset] = (char)status;
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
     env->holding = FERRY__HOLDING_NOTHING;
+    env->spoilt = 1; /* what was answered by turns is older */
+    if (env->ring != NULL && status == FERRY_ROW_OK) ferry__env_show_frame(env, slot);
     if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
         (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
                                   "the region shared with the agent (pid %u) is damaged: frames have lost their lane",
@@ -519,7 +571,7 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     if (may > 0 && env->holding == FERRY__HOLDING_FRAME) ferry__env_publish_frame(env, FERRY_ROW_OK);
     else if (may > 0) {
         if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
-        if (rest > 0) ferry__env_publish_timed(env, FERRY_ROW_OK);
+        if (rest > 0) ferry__env_publish_seen(env, FERRY_ROW_OK);
         else if (rest < 0) {
             ferry__env_put_text(env, env->channel.why.text);
             ferry__env_publish_failure(env);
@@ -529,8 +581,21 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     return may < 0 ? may : 0;
 }
 
+/* An answer that cannot be published at once. While observers look on, the common step is published and its reward added; that it costs the
+ * agent nothing is worth a way of its own. */
+__attribute__((noinline)) static int ferry__env_reply_slowly(ferry_env *env) {
+    double reward = env->reward;
+    if (!env->steady || env->ring == NULL || env->spoilt || env->kind != FERRY_STEP || env->channel.taken_ns != 0 ||
+        (env->terminated | env->truncated) != 0 || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel))
+        return ferry__env_reply_longer(env);
+    if (env->channel.lost == 0) env->channel.why.code = 0;
+    ferry__env_publish(env, FERRY_ROW_OK);
+    ferry__ring_add(env->ring, reward);
+    return 0;
+}
+
 int ferry_env_reply(ferry_env *env) {
-    if (!env->brisk || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_longer(env);
+    if (!env->brisk || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_slowly(env);
     if (env->channel.lost == 0) env->channel.why.code = 0;
     ferry__env_publish(env, FERRY_ROW_OK);
     return 0;
@@ -566,7 +631,7 @@ static void ferry__env_keep_rows(ferry_env *env, const ferry_turn *turn, const u
 static int ferry__env_refuse(ferry_env *env, const char *text) {
     if (env->kind != FERRY_CALL && env->rows.num_rows > 1) ferry__env_keep_rows(env, &env->turns.turn[env->which], NULL, 0);
     ferry__env_put_text(env, text);
-    ferry__env_publish_timed(env, FERRY_ROW_REFUSED);
+    ferry__env_publish_seen(env, FERRY_ROW_REFUSED);
     return 0;
 }
 

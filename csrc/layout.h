@@ -26,8 +26,10 @@
 #define FERRY__FEATURE_GROUPS (UINT64_C(1) << 1)    /* more than one group */
 #define FERRY__FEATURE_AUTORESET (UINT64_C(1) << 2) /* final observations and infos */
 #define FERRY__FEATURE_BELL (UINT64_C(1) << 3)      /* a page of the agent's that is rung at each answer */
+#define FERRY__FEATURE_OBSERVERS (UINT64_C(1) << 4) /* an env that listens lets observers in; the region does not need it */
 #define FERRY__FEATURE_REALTIME (UINT64_C(1) << 5)  /* steps are frames and actions in lanes of their own */
-#define FERRY__FEATURES_KNOWN (FERRY__FEATURE_ROWS | FERRY__FEATURE_AUTORESET | FERRY__FEATURE_BELL | FERRY__FEATURE_REALTIME)
+#define FERRY__FEATURES_KNOWN                                                                                                              \
+    (FERRY__FEATURE_ROWS | FERRY__FEATURE_AUTORESET | FERRY__FEATURE_BELL | FERRY__FEATURE_OBSERVERS | FERRY__FEATURE_REALTIME)
 
 /* Features that may be ignored (compat bits). */
 #define FERRY__OFFERS_CALLS (UINT64_C(1) << 0) /* the env takes turns of kind CALL */
@@ -256,11 +258,54 @@ typedef struct ferry__bell_page {
 } ferry__bell_page;
 FERRY__STATIC_ASSERT(sizeof(ferry__bell_page) == FERRY__LINE_BYTES, sizeof_bell_page);
 
+/* ---- What observers map: memory of its own, written by the env, made when the first of them comes ---- */
+
+#define FERRY__RING_SLOTS 4
+#define FERRY__MAX_OBSERVERS 8
+
+typedef struct ferry__ring_head {
+    uint8_t magic[8]; /* FERRY__RING_MAGIC */
+    uint64_t bytes;
+    uint64_t spec_offset, spec_bytes;  /* a copy of the region up to its parts: header, group, entries, pool */
+    uint64_t slots_offset, slot_bytes; /* FERRY__RING_SLOTS of them */
+    uint64_t returns_at;               /* from the start of a slot: f64[num_rows] */
+    uint64_t agent_at,
+        agent_bytes;    /* the agent's slot, up to the end of its fields; of its head and columns only the list of rows counts */
+    uint64_t env_at, env_bytes;        /* the env's slot, with its blob where that lies in the slot */
+    uint64_t reserved0[5];
+    uint32_t latest; /* counts messages from seq_start on: the newest lies in slot latest % FERRY__RING_SLOTS */
+    uint32_t reserved1[31];
+} ferry__ring_head;
+
+#define FERRY__RING_MAGIC "FERRYobs"
+FERRY__AT(ferry__ring_head, spec_offset, 16);
+FERRY__AT(ferry__ring_head, slots_offset, 32);
+FERRY__AT(ferry__ring_head, returns_at, 48);
+FERRY__AT(ferry__ring_head, agent_at, 56);
+FERRY__AT(ferry__ring_head, env_at, 72);
+FERRY__AT(ferry__ring_head, latest, 128);
+FERRY__STATIC_ASSERT(sizeof(ferry__ring_head) == 256, sizeof_ring_head);
+
+typedef struct ferry__ring_slot {
+    uint32_t seq; /* from seq_start on; odd while the slot is being written */
+    uint32_t reserved0;
+    uint64_t number;        /* of the turn */
+    uint64_t stamp_ns;      /* when it was copied; monotonic clock */
+    uint64_t finished;      /* episodes that began and ended observed */
+    double finished_return; /* the sum of their returns */
+    uint64_t count;         /* of this message, as latest counts them */
+    uint64_t reserved1[2];
+} ferry__ring_slot;
+
+FERRY__AT(ferry__ring_slot, number, 8);
+FERRY__AT(ferry__ring_slot, finished_return, 32);
+FERRY__STATIC_ASSERT(sizeof(ferry__ring_slot) == 64, sizeof_ring_slot);
+
 /* ---- The control socket: frames, each a head and a payload ---- */
 
 typedef enum ferry__frame_type {
     FERRY__HELLO = 1, /* both sides, at once: ferry__hello; an agent's may bring the descriptor of its bell */
-    FERRY__WELCOME = 2, /* env: ferry__welcome and the region's descriptor */
+    FERRY__WELCOME = 2, /* env: ferry__welcome and the region's descriptor; to an observer, the ring's */
     FERRY__READY = 3, /* agent: the region is checked and mapped; nothing */
     FERRY__REFUSE = 4, /* either, then it hangs up: ferry__refuse and a text */
     FERRY__GOODBYE = 5, /* either: nothing */
@@ -302,7 +347,7 @@ FERRY__AT(ferry__hello, max_bytes, 40);
 FERRY__AT(ferry__hello, version, 48);
 FERRY__STATIC_ASSERT(sizeof(ferry__hello) == 64, sizeof_hello);
 
-typedef enum ferry__side { FERRY__ENV = 1, FERRY__AGENT = 2 } ferry__side;
+typedef enum ferry__side { FERRY__ENV = 1, FERRY__AGENT = 2, FERRY__OBSERVER = 3 } ferry__side;
 
 typedef struct ferry__welcome {
     uint64_t bytes;

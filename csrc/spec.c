@@ -349,12 +349,15 @@ void ferry__spec_write(const ferry__spec *spec, char *base) {
     memcpy(base + header->env_offset + FERRY__ACTIONS_WORD, &start, sizeof start);
 }
 
-int ferry__spec_take(const char *base, uint64_t region_bytes, ferry__spec *out, ferry_why *why) {
+int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes, ferry__spec *out, ferry_why *why) {
     ferry__header *header = &out->header;
     uint32_t i;
     memset(out, 0, sizeof *out);
     ferry__copy_in(header, base, sizeof *header);
     if (ferry__spec_check_header(header, region_bytes, why) < 0) return why->code;
+    if (header->groups_offset + header->group_bytes > readable || header->pool_offset + header->pool_bytes > readable ||
+        header->fields_offset + (uint64_t)header->field_bytes * header->num_fields > readable)
+        return ferry__fail(why, FERRY_ESPEC, "the description in the peer's memory does not lie inside what it shows");
     ferry__copy_in(&out->group, base + header->groups_offset, sizeof out->group);
     out->entries = (ferry__entry *)calloc(header->num_fields + 1, sizeof *out->entries);
     out->pool = (char *)malloc((size_t)header->pool_bytes + 1);

@@ -32,9 +32,9 @@ FERRY__LOCAL int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out,
 FERRY__LOCAL int ferry__spec_choose(ferry__spec *spec, uint32_t autoreset, ferry_why *why);
 /* Writes the immutable start of a fresh region of header.region_bytes. */
 FERRY__LOCAL void ferry__spec_write(const ferry__spec *spec, char *base);
-/* Copies and checks a foreign region's: after it every offset and size in the spec is inside the region, aligned and safe to use.
- * FERRY_EPROTOCOL, EVERSION, ESPEC, ENOMEM. */
-FERRY__LOCAL int ferry__spec_take(const char *base, uint64_t region_bytes, ferry__spec *out, ferry_why *why);
+/* Copies and checks a foreign region's, of which so many bytes are readable (all that never changes must lie there): after it every offset
+ * and size in the spec is inside the region, aligned and safe to use. FERRY_EPROTOCOL, EVERSION, ESPEC, ENOMEM. */
+FERRY__LOCAL int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes, ferry__spec *out, ferry_why *why);
 /* Frees what build or take made; a zeroed spec is allowed. */
 FERRY__LOCAL void ferry__spec_clear(ferry__spec *spec);
 

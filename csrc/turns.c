@@ -6,12 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, char *message, ferry_why *why) {
+void ferry__turns_place(const ferry__spec *spec, char *base, char *answers[FERRY__ANSWERS]) {
+    const ferry__header *header = &spec->header;
+    uint64_t pitch = ferry__lane_pitch(header->env_blob, header->blob_bytes);
+    uint32_t i;
+    for (i = 0; i < FERRY__ANSWERS; i++) answers[i] = base + (i < 2 ? header->env_slot[i] : header->frame_slots + pitch * (i - 2));
+}
+
+int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const answers[FERRY__ANSWERS], char *message, ferry_why *why) {
     const ferry__group *group = &spec->group;
     size_t n = spec->header.num_fields, rows = group->num_rows;
-    uint64_t env_pitch = ferry__lane_pitch(spec->header.env_blob, spec->header.blob_bytes);
     /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
-    uint32_t i, slot, num_slots = spec->realtime ? 2 + FERRY__LANE_SLOTS : 2;
+    uint32_t i, slot, num_slots = spec->realtime ? FERRY__ANSWERS : 2;
     char *block = (char *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
     uint64_t *stride;
     memset(turns, 0, sizeof *turns);
@@ -21,7 +27,7 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *base, 
     for (slot = 0; slot < num_slots; slot++) {
         ferry_turn *turn = &turns->turn[slot];
         void **data = (void **)(void *)block;
-        char *answer = base + (slot < 2 ? spec->header.env_slot[slot] : spec->header.frame_slots + env_pitch * (slot - 2));
+        char *answer = answers[slot];
         uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
         void **final_data = (void **)(void *)(block + 2 * n * sizeof(void *));
         uint8_t **final_present = (uint8_t **)(void *)(block + 3 * n * sizeof(void *));

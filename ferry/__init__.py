@@ -35,6 +35,7 @@ from ferry.errors import (
     ProtocolError,
 )
 from ferry.launch import AttachedEnv, LaunchedEnv, LaunchedVectorEnv, launch
+from ferry.observer import Observer
 from ferry.paths import cmake as get_cmake_dir
 from ferry.paths import include as get_include
 from ferry.paths import library as get_library_dir
@@ -59,6 +60,7 @@ __all__ = [
     "LaunchedEnv",
     "LaunchedVectorEnv",
     "LayoutMismatchError",
+    "Observer",
     "PeerGoneError",
     "ProtocolError",
     "RealtimeEnv",

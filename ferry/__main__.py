@@ -130,6 +130,18 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two pictures (default: 1)")
     top.set_defaults(run=_top)
 
+    watch = commands.add_parser(
+        "watch", help="look on while an agent plays: numbers, returns, and what it sees where that is a picture"
+    )
+    watch.add_argument("address", metavar="NAME", help="a name that ferry ls lists, or the path of a socket")
+    watch.add_argument("--key", metavar="PATH", help="which part of the observation to draw: camera/rgb")
+    watch.add_argument("--hz", type=float, default=10.0, help="pictures a second, 30 at most (default: 10)")
+    watch.add_argument("--once", action="store_true", help="show one snapshot, and end")
+    watch.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="to wait until an agent plays (default: 10)"
+    )
+    watch.set_defaults(run=_watch)
+
     bench = commands.add_parser("bench", help="measure steps through Ferry, beside Gymnasium's in process (10 s)")
     bench.set_defaults(run=lambda options: _commands().bench(options.json))
     doctor = commands.add_parser("doctor", help="examine this machine: is it fit for Ferry, and what would mend it?")
@@ -179,6 +191,12 @@ def _top(options: argparse.Namespace) -> int:
     from ferry import top  # nothing else here needs it
 
     return top.top(options.interval, options.once, options.json)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from ferry import watch  # nothing else here needs it
+
+    return watch.watch(options.address, options.key, options.hz, options.once, options.timeout)
 
 
 def _commands() -> Any:

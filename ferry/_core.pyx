@@ -810,6 +810,9 @@ cdef class Bell:
 include "_agents.pxi"
 
 
+include "_observer.pxi"
+
+
 cdef class Hold:
     """Keeps a connection's region mapped for as long as a view of it lives."""
 

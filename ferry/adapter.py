@@ -74,7 +74,7 @@ class Adapter(gymnasium.Env[Any, Any]):
             raise ValueError(f"check_actions is 'range' or 'bounds', not {check_actions!r}")
         if not isinstance(copy, bool):
             raise TypeError(f"copy is True or False, not {copy!r}")
-        self._timeout = _effective_timeout(timeout)
+        self._timeout = effective_timeout(timeout)
         if self._role == "serve":
             address = with_role("serve", address if address is not None else os.environ.get("FERRY_ADDRESS"))
         self._address = address
@@ -381,7 +381,7 @@ def _spec(told: Any) -> EnvSpec | None:
     return EnvSpec.from_json(json.dumps({"additional_wrappers": [], **told})) if isinstance(told, dict) else None
 
 
-def _effective_timeout(timeout: float | None) -> float | None:
+def effective_timeout(timeout: float | None) -> float | None:
     """Seconds, None for ever; FERRY_TIMEOUT has the last word."""
     text = os.environ.get("FERRY_TIMEOUT")
     if text:

@@ -211,6 +211,31 @@ cdef extern from "libferry.h" nogil:
         ferry_bell *bell, ferry_agent **agents, uint32_t count, uint32_t at_least, int64_t timeout_ns, uint8_t *ready
     ) nogil
 
+    ctypedef struct ferry_observer:
+        pass
+
+    ctypedef struct ferry_observer_desc:
+        uint32_t struct_size
+        const char *address
+        uint64_t max_bytes
+        ferry_log log
+        void *log_user
+
+    ctypedef struct ferry_snapshot:
+        uint32_t struct_size
+        uint32_t blob_left_out
+        const ferry_turn *turn
+        int64_t time_ns
+        const double *returns
+        uint64_t finished
+        double finished_return
+
+    int ferry_observer_open(const ferry_observer_desc *desc, ferry_observer **out, ferry_why *why)
+    int ferry_observer_snapshot(ferry_observer *observer, int64_t timeout_ns, const ferry_snapshot **out)
+    const ferry_env_desc *ferry_observer_env(const ferry_observer *observer)
+    void ferry_observer_why(const ferry_observer *observer, ferry_why *why)
+    void ferry_observer_close(ferry_observer *observer)
+
     ctypedef struct ferry_hold:
         pass
 

@@ -223,6 +223,8 @@ def visit(path: Path) -> Visit | None:
             return None
         except OSError:  # its queue is full of visitors
             return Visit(path.name, str(path), 0)
+        with contextlib.suppress(OSError):
+            stream.shutdown(socket.SHUT_WR)  # who listens need not wait for a greeting
         (pid,) = struct.unpack("=i8x", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         try:
             kind, payload = _frame(stream)

@@ -444,6 +444,54 @@ FERRY_API void ferry_release(ferry_hold *hold);
 /* Says goodbye (the environment of a server goes on), frees everything, unmaps the region unless held. NULL is allowed. */
 FERRY_API void ferry_agent_close(ferry_agent *agent);
 
+/* ---- Observers ----------------------------------------------------------------------------------------------------------------- */
+
+/* An observer looks at a channel that an environment serves and an agent uses, and takes no part. It is shown whole messages, at most
+ * thirty a second; between them turns pass unseen. Neither side waits for it, hears of it or can be harmed by it: it maps its memory for
+ * reading alone. Up to eight may look at a channel. */
+typedef struct ferry_observer ferry_observer;
+
+typedef struct ferry_observer_desc {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *address; /* a NAME or a path that an environment serves; NULL: FERRY_ADDRESS */
+    uint64_t max_bytes; /* refuse to map more than this, about four messages. 0: 5 GiB */
+    ferry_log log;
+    void *log_user;
+} ferry_observer_desc;
+
+typedef struct ferry_snapshot {
+    uint32_t struct_size;
+    uint32_t blob_left_out; /* 1: the turn had a blob that did not fit into shared memory, and it is not here */
+    /* The turn and its answer in one: data[] has the actions and the observations, with reward, flags, infos, episode, number. After a
+     * RESET the actions are old ones. In real time it is a frame, whose number counts in its episode, as frame does. A private copy, of
+     * which nothing but its shape has been checked. */
+    const ferry_turn *turn;
+    int64_t time_ns; /* when it was copied, by the monotonic clock */
+    const double *returns; /* [row] sum of the rewards of the episode under way; NaN where it began before anybody observed */
+    uint64_t finished; /* how many episodes have begun and ended while somebody observed, in all rows */
+    double finished_return; /* the sum of their returns */
+} ferry_snapshot;
+
+/* Checks the address; connects nothing. FERRY_EINVAL, EUNSUPPORTED, ESYSTEM, ENOMEM. */
+FERRY_API int ferry_observer_open(const ferry_observer_desc *desc, ferry_observer **out, ferry_why *why);
+
+/* Waits up to timeout_ns for a message that is newer than the last: 1 and *out, valid until the next call; or 0 and NULL. Getting in
+ * happens in here: while there is no environment, or it has no agent, or is busy in its own code, the answer is 0, and ferry_observer_why
+ * says which. FERRY_ECLOSED, EPEERDEAD: the agent or the environment has gone; the next call waits for others. EBUSY: no room.
+ * EUNSUPPORTED: an agent listens there. EADDRESS: it is another user's. EVERSION, EPROTOCOL, ESPEC, ETOOBIG, ECORRUPT, EFORKED, ESYSTEM. */
+FERRY_API int ferry_observer_snapshot(ferry_observer *observer, int64_t timeout_ns, const ferry_snapshot **out);
+
+/* What the environment says of itself, checked; NULL while the observer is not in. Valid until ferry_observer_snapshot says that it is
+ * gone. */
+FERRY_API const ferry_env_desc *ferry_observer_env(const ferry_observer *observer);
+
+/* What is known, in words. */
+FERRY_API void ferry_observer_why(const ferry_observer *observer, ferry_why *why);
+
+/* NULL is allowed. */
+FERRY_API void ferry_observer_close(ferry_observer *observer);
+
 #ifdef __cplusplus
 }
 #endif

@@ -175,6 +175,23 @@ def test_it_is_killed_and_comes_back(play: Play, adapter: Adapter, role: str) ->
         compare(env, seed=4)
 
 
+def test_it_can_be_observed(play: Play) -> None:
+    """What an observer is shown is what the agent was answered, by whatever language and processor."""
+    play("serve:drift")
+    with ferry.ClientEnv("drift", timeout=START_LIMIT_S) as env:
+        _, info = env.reset(seed=9)
+        with ferry.Observer("drift", timeout=START_LIMIT_S) as observer:
+            assert observer.observation_space == Drift.observation_space
+            assert observer.action_space == Drift.action_space
+            assert observer.snapshot().info["language"] == info["language"]
+            for number, action in enumerate(actions(3), start=2):
+                answer = env.step(action)
+                shot = observer.snapshot()
+                assert shot.number == number
+                np.testing.assert_equal(shot.action, action)
+                same((shot.observation, shot.reward, shot.terminated, shot.truncated, shot.info), answer)
+
+
 def test_it_is_launched(leg: Leg) -> None:
     """By an inherited connection, and again after a crash."""
     with ferry.launch(leg.command, on_crash="restart", start_timeout=START_LIMIT_S) as env:

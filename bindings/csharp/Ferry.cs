@@ -895,10 +895,32 @@ namespace Ferry
             public uint reserved;
         }
 
+        public struct ferry_observer_desc
+        {
+            public uint struct_size;
+            public uint reserved;
+            public byte* address;
+            public ulong max_bytes;
+            public IntPtr log;
+            public void* log_user;
+        }
+
+        public struct ferry_snapshot
+        {
+            public uint struct_size;
+            public uint blob_left_out;
+            public ferry_turn* turn;
+            public long time_ns;
+            public double* returns;
+            public ulong finished;
+            public double finished_return;
+        }
+
         public struct ferry_env { }
         public struct ferry_agent { }
         public struct ferry_bell { }
         public struct ferry_hold { }
+        public struct ferry_observer { }
 
         [DllImport(Library, CallingConvention = C)] public static extern uint ferry_version();
         [DllImport(Library, CallingConvention = C)] public static extern byte* ferry_strerror(int err);
@@ -932,5 +954,13 @@ namespace Ferry
         [DllImport(Library, CallingConvention = C)] public static extern ferry_hold* ferry_agent_hold(ferry_agent* agent);
         [DllImport(Library, CallingConvention = C)] public static extern void ferry_release(ferry_hold* hold);
         [DllImport(Library, CallingConvention = C)] public static extern void ferry_agent_close(ferry_agent* agent);
+
+        [DllImport(Library, CallingConvention = C)]
+        public static extern int ferry_observer_open(ferry_observer_desc* desc, ferry_observer** @out, ferry_why* why);
+        [DllImport(Library, CallingConvention = C)]
+        public static extern int ferry_observer_snapshot(ferry_observer* observer, long timeout_ns, ferry_snapshot** @out);
+        [DllImport(Library, CallingConvention = C)] public static extern ferry_env_desc* ferry_observer_env(ferry_observer* observer);
+        [DllImport(Library, CallingConvention = C)] public static extern void ferry_observer_why(ferry_observer* observer, ferry_why* why);
+        [DllImport(Library, CallingConvention = C)] public static extern void ferry_observer_close(ferry_observer* observer);
     }
 }

@@ -1,5 +1,5 @@
-//! `libferry.h` as it is, for what the safe part of this crate does not cover: the agent's side, bells, calls of several threads.
-//! The header is the manual. `tests/engines/test_declarations.py` compares every line with it.
+//! `libferry.h` as it is, for what the safe part of this crate does not cover: the agent's side, bells, observers, calls of several
+//! threads. The header is the manual. `tests/engines/test_declarations.py` compares every line with it.
 //!
 //! An enumerator has the type of the place where it is stored, so that no use of it needs a cast.
 
@@ -205,6 +205,27 @@ pub struct ferry_agent_desc {
 }
 
 #[repr(C)]
+pub struct ferry_observer_desc {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub address: *const c_char,
+    pub max_bytes: u64,
+    pub log: ferry_log,
+    pub log_user: *mut c_void,
+}
+
+#[repr(C)]
+pub struct ferry_snapshot {
+    pub struct_size: u32,
+    pub blob_left_out: u32,
+    pub turn: *const ferry_turn,
+    pub time_ns: i64,
+    pub returns: *const f64,
+    pub finished: u64,
+    pub finished_return: f64,
+}
+
+#[repr(C)]
 pub struct ferry_env {
     _opaque: [u8; 0],
 }
@@ -221,6 +242,11 @@ pub struct ferry_bell {
 
 #[repr(C)]
 pub struct ferry_hold {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+pub struct ferry_observer {
     _opaque: [u8; 0],
 }
 
@@ -258,4 +284,10 @@ extern "C" {
     pub fn ferry_agent_hold(agent: *mut ferry_agent) -> *mut ferry_hold;
     pub fn ferry_release(hold: *mut ferry_hold);
     pub fn ferry_agent_close(agent: *mut ferry_agent);
+
+    pub fn ferry_observer_open(desc: *const ferry_observer_desc, out: *mut *mut ferry_observer, why: *mut ferry_why) -> c_int;
+    pub fn ferry_observer_snapshot(observer: *mut ferry_observer, timeout_ns: i64, out: *mut *const ferry_snapshot) -> c_int;
+    pub fn ferry_observer_env(observer: *const ferry_observer) -> *const ferry_env_desc;
+    pub fn ferry_observer_why(observer: *const ferry_observer, why: *mut ferry_why);
+    pub fn ferry_observer_close(observer: *mut ferry_observer);
 }
