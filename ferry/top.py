@@ -22,7 +22,7 @@ from rich.text import Text
 from ferry import _core, spaces, survey
 from ferry.errors import ProtocolError
 
-__all__ = ["Watch", "picture", "plain", "survey_all", "top"]
+__all__ = ["Watch", "picture", "plain", "seen", "survey_all", "top"]
 
 # Seconds between two looks at a channel. A look takes microseconds, and brings at most one timed turn of each side.
 _PAUSE = 0.02
@@ -226,6 +226,17 @@ class Watch:
         return (last - first) / (end - start) if end > start else 0.0
 
 
+def seen(seconds: float) -> list[dict[str, Any]]:
+    """What the channels do, after looking at them for so long."""
+    watches: dict[Path, Watch] = {}
+    try:
+        _look(watches, seconds, None)
+        return survey_all(watches)
+    finally:
+        for watch in watches.values():
+            watch.close()
+
+
 def survey_all(watches: dict[Path, Watch]) -> list[dict[str, Any]]:
     """What is known of all, in the order of their names."""
     return [watches[path].told() for path in sorted(watches)]
@@ -294,7 +305,7 @@ def _cells(told: dict[str, Any]) -> list[str]:
     rows = f", {told['rows']} rows" if told["rows"] > 1 else ""
     return [
         told["name"],
-        f"{told['environment'] or '?'}: {told['spec']}{rows}",
+        (f"{told['environment']}: " if told["environment"] else "") + told["spec"] + rows,
         f"{told['steps_per_second']:,.0f}",
         told["turn_is_with"],
         _short(told["held_s"] * 1e6),
