@@ -71,8 +71,12 @@ FERRY__LOCAL void ferry__platform_memory_seal(ferry__os memory);
 /* Is this foreign descriptor memory of exactly so many bytes (where the system counts pages: so many pages), its size fixed for good, and
  * frozen if it has to be? */
 FERRY__LOCAL int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why);
-/* Writable, what others write shows; else the memory is frozen. */
-FERRY__LOCAL int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why);
+typedef enum ferry__mapping {
+    FERRY__MAP_FROZEN = 0,   /* for reading; what others write later does not show, as where a system freezes memory */
+    FERRY__MAP_WRITABLE = 1, /* what others write shows */
+    FERRY__MAP_LIVE = 2      /* for reading, and what others write shows */
+} ferry__mapping;
+FERRY__LOCAL int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why);
 /* Mapped for good: gives back what neither sleeping nor waking needs, which may be all (FERRY__NO_OS). */
 FERRY__LOCAL void ferry__platform_memory_settle(ferry__os *memory);
 /* Makes a mapping's first bytes read-only in this process, as far as they are whole pages of this system: pages may be larger than

@@ -176,12 +176,12 @@ int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, f
     return 0;
 }
 
-int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why) {
+int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why) {
     void *start = MAP_FAILED;
     *out = NULL;
     errno = ENOMEM;
     if ((uint64_t)(size_t)bytes == bytes)
-        start = mmap(NULL, (size_t)bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, (int)memory, 0);
+        start = mmap(NULL, (size_t)bytes, mapping == FERRY__MAP_WRITABLE ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, (int)memory, 0);
     if (start == MAP_FAILED)
         return ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(errno));
     *out = start;

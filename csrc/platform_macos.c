@@ -164,10 +164,11 @@ static void *ferry__map(int fd, uint64_t bytes, int protection, int flags) {
 }
 
 /* For reading alone is for content that nobody may change: that is a copy, because the peer may have kept a way to write. */
-int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why) {
-    void *start = ferry__map((int)memory, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED), *copy = MAP_FAILED;
+int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why) {
+    void *start = ferry__map((int)memory, bytes, mapping == FERRY__MAP_WRITABLE ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED),
+         *copy = MAP_FAILED;
     *out = NULL;
-    if (start != MAP_FAILED && !writable) {
+    if (start != MAP_FAILED && mapping == FERRY__MAP_FROZEN) {
         copy = ferry__map(-1, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON);
         if (copy != MAP_FAILED) memcpy(copy, start, (size_t)bytes);
         munmap(start, (size_t)bytes);

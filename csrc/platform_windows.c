@@ -196,13 +196,14 @@ static void *ferry__map_copy(HANDLE section, size_t bytes) {
     return copy;
 }
 
-int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why) {
+int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why) {
     HANDLE section = ferry__as_memory(memory)->object.handle;
     *out = NULL;
     SetLastError(ERROR_NOT_ENOUGH_MEMORY);
     if ((uint64_t)(size_t)bytes == bytes)
-        *out = writable ? MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)bytes)
-                        : ferry__map_copy(section, (size_t)bytes);
+        *out = mapping == FERRY__MAP_WRITABLE ? MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)bytes)
+               : mapping == FERRY__MAP_LIVE   ? MapViewOfFile(section, FILE_MAP_READ, 0, 0, (size_t)bytes)
+                                              : ferry__map_copy(section, (size_t)bytes);
     if (*out != NULL) return 0;
     return ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: %s", (unsigned long long)bytes,
                        ferry__says(GetLastError()).text);

@@ -176,7 +176,8 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
     memset(out, 0, sizeof *out);
     if (bytes < sizeof out->head || bytes % FERRY__PAGE != 0)
         err = ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
-    else if (ferry__platform_memory_check(memory, bytes, 0, why) < 0 || ferry__platform_memory_map(memory, bytes, 0, &base, why) < 0)
+    else if (ferry__platform_memory_check(memory, bytes, 0, why) < 0 ||
+             ferry__platform_memory_map(memory, bytes, FERRY__MAP_LIVE, &base, why) < 0)
         err = why->code;
     ferry__platform_close(memory);
     if (err < 0) return err;

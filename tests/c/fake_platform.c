@@ -37,10 +37,10 @@ int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why
     return real_memory_create(bytes, out, why);
 }
 
-int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int writable, void **out, ferry_why *why) {
+int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why) {
     *out = NULL;
     if (fake.map_fails) return ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: fake", (unsigned long long)bytes);
-    return real_memory_map(memory, bytes, writable, out, why);
+    return real_memory_map(memory, bytes, mapping, out, why);
 }
 
 void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {

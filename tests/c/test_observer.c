@@ -82,7 +82,7 @@ static void test_what_is_played_is_seen_whole(void) {
 static int look_on(void *argument) {
     ferry_observer *observer = open_observer("small");
     int i;
-    for (i = 0; argument == NULL || i < *(int *)argument; i++) observe(observer);
+    for (i = 0; i < *(int *)argument; i++) observe(observer);
     ferry_observer_close(observer);
     return 0;
 }
@@ -106,14 +106,14 @@ static int play_until_ended(ferry_agent *agent, pid_t child) {
 }
 
 static void test_observers_come_and_go_and_are_killed(void) {
-    int agents = 1, few = 3, i;
+    int agents = 1, few = 3, many = 1000000, i;
     ferry_why why;
     pid_t server = start_child(serve_small, &agents);
     ferry_agent *agent = open_agent("small", &why);
     CHECK(ferry_agent_connect(agent, 10 * SECOND) == 1);
     reset(agent, 1);
     for (i = 0; i < 4; i++) {
-        pid_t killed = start_child(look_on, NULL), lives = start_child(look_on, &few);
+        pid_t killed = start_child(look_on, &many), lives = start_child(look_on, &few);
         CHECK(play_until_ended(agent, lives) == 0);
         kill(killed, SIGKILL);
         CHECK(play_until_ended(agent, killed) == 128 + SIGKILL);
