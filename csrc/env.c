@@ -50,6 +50,7 @@ typedef struct ferry__world {
     char *incoming; /* an action that is not checked yet, as message */
     int runs;       /* an episode: from the answer to its RESET to the frame that ends it */
     uint64_t frame; /* the one published last */
+    uint64_t published; /* on this connection */
     uint64_t answers; /* of the latest action */
     uint64_t action_ns;
     double returned;
@@ -101,6 +102,7 @@ static void ferry__env_show_columns(ferry_env *env, ferry_turn *turn, const ferr
 static void ferry__env_open_lanes(ferry_env *env, char *base) {
     const ferry__header *header = &env->spec.header;
     int i;
+    env->world.published = 0;
     ferry__lane_open(&env->world.frames, base + header->env_offset + FERRY__FRAMES_WORD, base + header->frame_slots,
                      ferry__lane_pitch(header->env_blob, header->blob_bytes), 0);
     ferry__lane_open(&env->world.actions, base + header->env_offset + FERRY__ACTIONS_WORD, base + header->action_slots,
@@ -558,6 +560,7 @@ FERRY__WARM static void ferry__env_publish_frame(ferry_env *env, ferry_status st
     env->holding = FERRY__HOLDING_NOTHING;
     env->spoilt = 1; /* what was answered by turns is older */
     if (env->ring != NULL && status == FERRY_ROW_OK) ferry__env_show_frame(env, slot);
+    env->channel.line->frames = ++world->published;
     if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
         (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
                                   "the region shared with the agent (pid %u) is damaged: frames have lost their lane",

@@ -183,7 +183,8 @@ typedef struct ferry__line {
     uint64_t sample_ns[3];
     uint64_t waits_ns; /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */
     uint32_t waits_for, reserved1;
-    uint64_t reserved2[2];
+    uint64_t frames; /* real time, env: published in this connection */
+    uint64_t reserved2[1];
 } ferry__line;
 
 FERRY__AT(ferry__line, left, 4);
@@ -193,6 +194,7 @@ FERRY__AT(ferry__line, sample_begun, 64);
 FERRY__AT(ferry__line, sample_ns, 72);
 FERRY__AT(ferry__line, waits_ns, 96);
 FERRY__AT(ferry__line, waits_for, 104);
+FERRY__AT(ferry__line, frames, 112);
 FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
 
 /* Head of a message. The agent has one slot, the env two: its answers lie in one and the other in turn, so that an observation stays

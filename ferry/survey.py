@@ -46,6 +46,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _PATIENCE = 0.25
 
 _FRAME = struct.Struct("=IHHII")
+_REALTIME = 1 << 5  # a feature
 _HELLO = struct.Struct("=8sIHHQIIiIQI12x")
 _MAGIC, _GREETING, _REFUSAL = 0x59525246, 1, 4
 _SIDES = {1: "environment", 2: "agent"}
@@ -98,10 +99,10 @@ class Channel:
     Attributes:
         env: The environment's side.
         agent: The agent's side.
-        turns: Turns so far, steps, resets and calls.
+        turns: Turns so far, steps, resets and calls; in real time frames too.
         num_rows: How many environments are stepped together.
         episode: Resets so far, of all rows, over all of the environment's agents.
-        holder: Who has to act: "agent" or "environment".
+        holder: Who has to act: "agent" or "environment"; "nobody" in real time.
         region_bytes: Of shared memory.
         blob_bytes: Room for a blob there.
         protocol: Version of it: "1.1".
@@ -142,9 +143,9 @@ class Pulse(NamedTuple):
     """What moves in a channel, at one moment.
 
     Attributes:
-        turns: So far.
-        holder: Who has to act: "agent" or "environment".
-        since_ns: Since when, on the monotonic clock; None if the other side does not wait for it yet.
+        turns: So far; in real time frames too.
+        holder: Who has to act: "agent" or "environment"; "nobody" in real time.
+        since_ns: Since when, on the monotonic clock; None if the other side does not wait for it yet, or nobody has to.
         asleep: Whether that other side sleeps while it waits.
         env: The turn that the environment timed last; None before the first.
         agent: The turn that the agent timed last.
@@ -422,12 +423,14 @@ class _Places(NamedTuple):
     env_line: int
     request: int
     answers: tuple[int, int]
+    is_realtime: bool
 
 
 def _places(region: mmap.mmap) -> _Places:
     agent_line, env_line = struct.unpack_from("=Q8xQ", region, 96)
     request, first, second = struct.unpack_from("=QQQ", region, 128)
-    return _Places(agent_line, env_line, request, (first, second))
+    (features,) = struct.unpack_from("=Q", region, 24)
+    return _Places(agent_line, env_line, request, (first, second), bool(features & _REALTIME))
 
 
 def _read_pulse(region: mmap.mmap, places: _Places) -> Pulse:
@@ -438,6 +441,9 @@ def _read_pulse(region: mmap.mmap, places: _Places) -> Pulse:
     waits, awaited = (places.env_line, (asked + 1) % 2**32) if holder == "agent" else (places.agent_line, asked)
     since_ns, waits_for = struct.unpack_from("=QI", region, waits + 96)
     (parked,) = struct.unpack_from("=I", region, waits)
+    if places.is_realtime:
+        (frames,) = struct.unpack_from("=Q", region, places.env_line + 112)
+        turns, holder, waits_for = turns + frames, "nobody", None
     return Pulse(
         turns=turns,
         holder=holder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from typing import Any
@@ -275,3 +276,21 @@ def test_recent_actions_pass_gymnasiums_check() -> None:
         ferry.RecentActions(Counting(), 0)
     with pytest.raises(ValueError, match="not one of"):
         ferry.RecentActions(Counting(), 1, initial=3)
+
+
+# ---- For onlookers ----
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="onlookers look into /proc")
+def test_onlookers_count_frames(run_world: Any) -> None:
+    from ferry import top
+
+    run_world("endless")
+    with realtime() as env:
+        env.reset()
+        (before,) = top.seen(0.3)
+        steps(env, 20)
+        (after,) = top.seen(0.3)
+    assert after["turn_is_with"] == "nobody"
+    assert after["turns"] >= before["turns"] + 20
+    assert after["steps_per_second"] > 0
