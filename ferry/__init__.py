@@ -79,7 +79,7 @@ __all__ = [
 __version__: str = _core.version()
 
 # Ferry checks actions and the order of calls itself, so that Gymnasium's wrappers for it would only cost time.
-for _name, _vector in (("Client", "ferry:ClientVectorEnv"), ("Server", None), ("Realtime", "ferry:RealtimeVectorEnv")):
+for _name, _vector in (("Client", "ferry:ClientVectorEnv"), ("Server", None), ("Realtime", None)):
     if f"ferry/{_name}-v0" not in _registry:
         _register(
             f"ferry/{_name}-v0",

@@ -239,6 +239,13 @@ def test_worlds_of_a_vector_are_alike(run_world: Any, start: Start) -> None:
         ferry.RealtimeVectorEnv(["one", "other"], timeout=PATIENCE)
 
 
+def test_gymnasium_makes_one(run_world: Any) -> None:
+    run_world("endless")
+    with gymnasium.make("ferry/Realtime-v0", address="world", pace=0.02) as env:
+        env.reset()
+        assert env.step(10)[4]["ferry"]["deadline_met"]
+
+
 # ---- RecentActions ----
 
 
