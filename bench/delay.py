@@ -1,18 +1,21 @@
 """What does it cost an agent in real time to think, and what does it cost to wait for it?
 
-``python bench/delay.py [--episodes N] [--hz N] [--picture FILE]``: poles that run in real time (``realtime_pole.c``) are balanced by
-agents that take so long to think. One takes the newest frame; one predicts from it, and from its own last action, what will be when
-it has thought; the pole of a third *decides*: each tick waits for the action. All of them play at once, mostly asleep.
+``python bench/delay.py [--episodes N] [--hz N] [--picture FILE]``: poles that run in real time (``realtime_pole.c``)
+are balanced by agents that take so long to think. One takes the newest frame; one predicts from it, and from its own
+last action, what will be when it has thought; the pole of a third *decides*: each tick waits for the action. All of
+them play at once, mostly asleep.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -22,10 +25,10 @@ import ferry
 from processes import BUILD, Child
 
 POLE = str(BUILD / "examples" / "realtime_pole")
-DELAYS_MS = (0, 20, 40, 60, 80, 100, 120, 140, 170, 200, 250)
+DELAYS_MS = (0, 20, 40, 60, 80, 90, 100, 120, 150, 180, 200, 220, 250)
 GAINS = (1.0, 2.2, 31.0, 8.0)  # newtons for each m, m/s, rad and rad/s
 MAX_FORCE = 10.0
-DECIDE_MS = 10_000  # longer than any agent here thinks
+DECIDE_MS = 1000  # longer than any agent here thinks
 MODEL_STEP_S = 0.005
 PATIENCE_S = 60.0
 
@@ -58,7 +61,7 @@ def play(address: str, delay_s: float, seed: int, predict: bool) -> Played:
     made = ferry.RealtimeEnv(address, pace="frame", timeout=PATIENCE_S)
     period_s = 1.0 / float(made.metadata["render_fps"])
     env: gymnasium.Env[Any, Any] = ferry.RecentActions(made, 1) if predict else made
-    with env:
+    with contextlib.closing(env):
         observation, info = env.reset(seed=seed)
         total, ended, begin = 0.0, False, time.perf_counter()
         while not ended:
@@ -93,9 +96,9 @@ CONTENDERS = (
 )
 
 
-def episode(contender: Contender, delay_ms: int, number: int, hz: int) -> Played:
+def episode(folder: str, hz: int, contender: Contender, delay_ms: int, number: int) -> Played:
     """Starts a pole and plays one episode with it."""
-    address = f"delay-{CONTENDERS.index(contender)}-{delay_ms}-{number}"
+    address = f"{folder}/{CONTENDERS.index(contender)}-{delay_ms}-{number}"
     with Child([POLE, address, str(hz), *([str(DECIDE_MS)] if contender.decides else [])], -1):
         return play(address, delay_ms / 1e3, number, contender.predicts)
 
@@ -103,8 +106,8 @@ def episode(contender: Contender, delay_ms: int, number: int, hz: int) -> Played
 def measure(episodes: int, hz: int) -> dict[str, list[list[Played]]]:
     """What every contender played, by delay."""
     jobs = [(contender, delay, number) for contender in CONTENDERS for delay in DELAYS_MS for number in range(episodes)]
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        played = iter(list(pool.map(lambda job: episode(*job, hz), jobs)))
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(len(jobs)) as pool:
+        played = iter(list(pool.map(lambda job: episode(folder, hz, *job), jobs)))
     return {each.label: [[next(played) for _ in range(episodes)] for _ in DELAYS_MS] for each in CONTENDERS}
 
 

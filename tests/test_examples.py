@@ -202,6 +202,65 @@ def test_pole_is_the_same_in_c_and_in_cpp() -> None:
     )
 
 
+# ---- realtime_pole.c -------------------------------------------------------------------------------------------------
+
+GAINS = np.array([1.0, 2.2, 31.0, 8.0])
+"""A linear policy that holds the pole up in real time."""
+
+
+def hold(env: ferry.RealtimeEnv, seconds: float) -> tuple[float, list[dict[str, Any]], bool]:
+    """Balances the pole for so long; returns the return, what Ferry told of each frame, and whether it fell."""
+    observation, _ = env.reset(seed=1)
+    told: list[dict[str, Any]] = []
+    total, terminated, truncated = 0.0, False, False
+    while not (terminated or truncated) and total < seconds - 1e-6:
+        action = np.clip([GAINS @ observation], -10, 10).astype(np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        assert observation in env.observation_space
+        total += reward
+        told.append(info["ferry"])
+    return total, told, terminated
+
+
+def test_realtime_pole_stands_where_it_decides() -> None:
+    """However late the agent is, no action comes late for the pole."""
+    with running(program("realtime_pole"), "pole", "200", "1000") as pole:
+        with ferry.RealtimeEnv("pole", timeout=TIMEOUT_S) as env:
+            assert env.metadata["render_fps"] == 200
+            total, told, fell = hold(env, 1.0)
+            assert not fell
+            assert total == pytest.approx(1.0)
+            assert [each["frame"] for each in told] == list(range(1, 201))
+            assert all(each["skipped"] == 0 for each in told)
+            assert all(each["action_age_s"] > 0 for each in told)
+        assert end(pole) == 0
+
+
+def test_realtime_pole_falls_without_an_agent_that_acts() -> None:
+    with running(program("realtime_pole"), "pole", "1000") as pole:
+        with ferry.RealtimeEnv("pole", timeout=TIMEOUT_S) as env:
+            for seed in (1, 2):
+                env.reset(seed=seed)
+                terminated, total, frames = False, 0.0, 0
+                while not terminated:
+                    _, reward, terminated, truncated, info = env.wait()
+                    assert info["ferry"]["action_age_s"] is None
+                    assert not truncated
+                    total += reward
+                    frames = info["ferry"]["frame"]
+                assert total == pytest.approx((frames - 1) / 1000)  # the frame of the fall brings nothing
+                assert 0.2 < total < 10
+        assert end(pole) == 0
+
+
+@pytest.mark.parametrize("arguments", [["x"], ["0"], ["200", "-1"], ["200", "1001"]])
+def test_realtime_pole_refuses_what_is_no_rate(arguments: list[str]) -> None:
+    command = [program("realtime_pole"), "pole", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 2
+    assert "usage: realtime_pole" in done.stderr
+
+
 # ---- gameloop.c ------------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +491,25 @@ def test_client_backend_goes_to_server_env_and_ends_with_it(agent_first: bool) -
         agent, backend = (first, second) if agent_first else (second, first)
         assert 8 <= played_return(agent) <= 500
         assert backend.wait(TIMEOUT_S) == 0
+
+
+def test_realtime_agent_balances_the_c_pole() -> None:
+    """A pole that decides stands, whatever else the machine has to do."""
+    with running(program("realtime_pole"), "pole", "200", "1000") as pole:
+        with running(*script("realtime_agent", "pole", "1")) as agent:
+            assert line_of(agent, "return ") == "return 1 in 200 frames, 0 of them passed over\n"
+            for name in ("observations", "actions"):
+                words = line_of(agent, f"{name} were").split()
+                assert 0 <= float(words[2]) <= float(words[-1])
+            assert agent.wait(TIMEOUT_S) == 0
+        assert end(pole) == 0
+
+
+def test_realtime_agent_plays_in_a_pole_that_waits_for_nobody() -> None:
+    with running(program("realtime_pole")) as pole:
+        with running(*script("realtime_agent", "pole", "0.5")) as agent:
+            assert 0 < played_return(agent) < 10  # it may have fallen, where the machine has other things to do
+        assert end(pole) == 0
 
 
 def test_sb3_ppo_compiles() -> None:

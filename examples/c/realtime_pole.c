@@ -21,7 +21,7 @@
 #define THETA_LIMIT (12 * 2 * 3.141592653589793 / 360)
 #define MAX_FORCE 10.0
 enum { STATE, FORCE, NUM_FIELDS };
-enum { EPISODE_S = 10, MAX_HZ = 100000, MAX_DECIDE_MS = 10000 };
+enum { EPISODE_S = 10, MAX_HZ = 100000, MAX_DECIDE_MS = 1000 };
 
 static volatile sig_atomic_t stopped;
 

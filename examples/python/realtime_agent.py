@@ -19,7 +19,7 @@ with ferry.RealtimeEnv(address, pace="frame") as env:
     observation, info = env.reset(seed=1)
     total, ended = 0.0, False
     while not ended and total < seconds - 1e-6:
-        action = np.array([GAINS @ observation], np.float32).clip(env.action_space.low, env.action_space.high)
+        action = np.array([GAINS @ observation], np.float32).clip(-10, 10)
         observation, reward, terminated, truncated, info = env.step(action)
         total, ended = total + reward, terminated or truncated
         told = info["ferry"]
