@@ -437,12 +437,12 @@ static inline int ferry__agent_pull_frame(ferry_agent *agent, const ferry_turn *
 }
 
 /* Nobody wakes who waits for a frame. So it sleeps until shortly before one is due, looks closely then, and less and less so when it does
- * not come. */
+ * not come. When an episode's first one is due nobody knows, and it looks closely when the wait begins. */
 #define FERRY__EARLY_NS 150000
 #define FERRY__LEAST_NAP_NS 50000
 #define FERRY__MOST_NAP_NS 2000000
-static int64_t ferry__agent_nap(const ferry__view *view, int64_t now) {
-    int64_t due = view->frame_ns != 0 && view->period_ns > 0 ? view->frame_ns + view->period_ns : now, late = now - due;
+static int64_t ferry__agent_nap(const ferry__view *view, int64_t start, int64_t now) {
+    int64_t due = view->frame_ns != 0 && view->period_ns > 0 ? view->frame_ns + view->period_ns : start, late = now - due;
     if (-late > FERRY__EARLY_NS) return -late - FERRY__EARLY_NS < FERRY__SLICE_NS ? -late - FERRY__EARLY_NS : FERRY__SLICE_NS;
     if (late < FERRY__EARLY_NS) return 0;
     late /= 8;
@@ -476,7 +476,7 @@ FERRY__WARM static int ferry__agent_wait_frame(ferry_agent *agent, int64_t timeo
             return 0;
         }
         if (channel->policy == FERRY__SPIN) continue;
-        nap = ferry__agent_nap(view, now);
+        nap = ferry__agent_nap(view, start, now);
         if (timeout_ns != FERRY_FOREVER && nap > timeout_ns - (now - start)) nap = timeout_ns - (now - start);
         slept = nap >= FERRY__MOST_NAP_NS;
         if (nap == 0) ferry__platform_yield();

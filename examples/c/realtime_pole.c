@@ -20,6 +20,7 @@
 #define X_LIMIT 2.4
 #define THETA_LIMIT (12 * 2 * 3.141592653589793 / 360)
 #define MAX_FORCE 10.0
+#define SILENCE_NS INT64_C(1000000000)
 enum { STATE, FORCE, NUM_FIELDS };
 enum { EPISODE_S = 10, MAX_HZ = 100000, MAX_DECIDE_MS = 1000 };
 
@@ -79,8 +80,9 @@ static int tick(world *w, ferry_env *env, int64_t decide_ns) {
     if (turn->kind == FERRY_RESET) {
         begin(w, turn->seed[0]);
     } else {
-        double force = *(const float *)turn->data[FORCE]; /* 0 as long as there is no action */
-        int down = advance(w, fmax(-MAX_FORCE, fmin(MAX_FORCE, force)));
+        double force = *(const float *)turn->data[FORCE];
+        int silent = turn->frame_ns - turn->action_ns > SILENCE_NS; /* an agent that is gone, or has not acted yet, drives nothing */
+        int down = advance(w, silent ? 0 : fmax(-MAX_FORCE, fmin(MAX_FORCE, force)));
         turn->reward[0] = down ? 0 : w->tau;
         turn->terminated[0] = (uint8_t)down;
     }
@@ -90,7 +92,8 @@ static int tick(world *w, ferry_env *env, int64_t decide_ns) {
 
 /* ---- The loop -------------------------------------------------------------------------------------------------------- */
 
-/* Sleeps until the next tick is due: on an absolute clock, so that the rate does not drift. Late ticks are not made up for. 1 if it was late. */
+/* Sleeps until the next tick is due: on an absolute clock, so that the rate does not drift. Late ticks are not made up for; 1 if it was
+ * late. */
 static int next_tick(int64_t *due_ns, int64_t period_ns) {
     int64_t now = ferry_now_ns();
     int late = (*due_ns += period_ns) < now;

@@ -456,6 +456,46 @@ static void test_a_writer_that_is_killed_leaves_a_whole_frame(void) {
     ferry_agent_close(agent);
 }
 
+/* Its first frame is a long time in coming, and so are the next. */
+static int publish_slowly(void *argument) {
+    ferry_env *env = open_world("world", 0, 0);
+    const ferry_turn *turn;
+    int i;
+    (void)argument;
+    serve_reset(env);
+    for (i = 0; i < 3; i++) {
+        usleep(200000);
+        CHECK(ferry_env_wait(env, 0, &turn) == 1 && turn->kind == FERRY_STEP);
+        CHECK(ferry_env_reply(env) == 0);
+    }
+    ferry_env_close(env);
+    return 0;
+}
+
+static int64_t used_ns(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * SECOND + used.tv_nsec;
+}
+
+static void test_who_waits_for_a_frame_sleeps(void) {
+    ferry_agent *agent = open_player("world", 1);
+    pid_t env = start_child(publish_slowly, NULL);
+    ferry_turn *request;
+    const ferry_turn *frame;
+    int64_t before;
+    int frames = 0;
+    CHECK(ferry_agent_connect(agent, 10 * SECOND) == 1);
+    request = ferry_agent_turn(agent), request->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(agent) == 0 && ferry_agent_wait(agent, 10 * SECOND, &frame) == 1);
+    before = used_ns();
+    while (ferry_agent_wait(agent, 10 * SECOND, &frame) == 1) frames++;
+    CHECK(frames == 3);
+    CHECK(used_ns() - before < SECOND / 10);
+    ferry_agent_close(agent);
+    CHECK(end_child(env) == 0);
+}
+
 /* From now on every system call kills, except that the process may say that it is done. */
 static void forbid_system_calls(void) {
     struct sock_filter code[] = {
@@ -524,6 +564,7 @@ int main(void) {
 #ifndef _WIN32
     test_to_decide_is_to_wait_for_the_action_that_answers();
     test_a_writer_that_is_killed_leaves_a_whole_frame();
+    test_who_waits_for_a_frame_sleeps();
     test_publishing_makes_no_system_call();
 #endif
     end_test(directory);
