@@ -531,6 +531,11 @@ static int publish_under_a_filter(void *argument) {
 static void test_publishing_makes_no_system_call(void) {
     int ticks[] = {0, 1, 2, 100, 5000}, i;
     ferry_agent *agent = open_player("world", 1);
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) { /* an emulated processor: its system calls are another program's */
+        printf("      no filter of system calls here\n");
+        ferry_agent_close(agent);
+        return;
+    }
     for (i = 0; i < 5; i++) {
         pid_t env = start_child(publish_under_a_filter, &ticks[i]);
         ferry_turn *request;
