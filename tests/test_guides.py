@@ -17,7 +17,9 @@ import pytest
 from conftest import PATIENCE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-GUIDES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("quickstart", "engine-guide", "realtime")}
+GUIDES = {
+    name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("quickstart", "engine-guide", "realtime")
+}
 BLOCK = re.compile(r"(?ms)^```(\w+)\n(.*?)^```$")
 FILE = re.compile(r"(?:#|/\*) (\w+\.(?:py|c))\b")
 LOOP = re.compile(r"(?ms)^    while .*?^    }\n")
