@@ -188,6 +188,7 @@ static void ferry__agent_leave(ferry_agent *agent) {
     ferry__agent_show(agent, 0);
     ferry__channel_hang_up(&agent->channel);
     ferry__platform_wake(agent->region->memory, &agent->out->seq);
+    if (agent->spec.realtime) ferry__platform_wake(agent->region->memory, agent->view.actions.word);
     ferry__outbox_clear(&agent->outbox);
     agent->owed = 0;
 }
@@ -388,6 +389,14 @@ static void ferry__agent_note_answer(ferry_agent *agent) {
 
 /* ---- Frames ---- */
 
+/* So much time has passed over so many frames. A peer may say what it likes, and a clock of its own that makes no sense tells nothing. */
+#define FERRY__MOST_PERIOD_NS UINT64_C(60000000000)
+static inline void ferry__agent_note_period(ferry__view *view, uint64_t passed_ns, uint64_t frames) {
+    uint64_t period = frames == 1 ? passed_ns : passed_ns / frames;
+    if (period > FERRY__MOST_PERIOD_NS) return;
+    view->period_ns = view->period_ns == 0 ? (int64_t)period : view->period_ns + ((int64_t)period - view->period_ns) / 8;
+}
+
 /* Takes the frame that was pulled: 1, 0 it is of an episode that is over, or why the connection is. */
 static inline int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
     const ferry__group *group = &agent->spec.group;
@@ -414,11 +423,7 @@ static inline int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn *
     /* The sum's rounding would show in a difference: where nothing was passed over, there is no need for one. */
     view->reward = head.number == view->frame + 1 ? reward : moment.returned - view->returned;
     view->returned = moment.returned, view->status = status;
-    if (view->frame_ns != 0) {
-        int64_t passed = (int64_t)moment.frame_ns - view->frame_ns;
-        int64_t period = head.number == view->frame + 1 ? passed : passed / (int64_t)(head.number - view->frame);
-        view->period_ns = view->period_ns == 0 ? period : view->period_ns + (period - view->period_ns) / 8;
-    }
+    if (view->frame_ns != 0) ferry__agent_note_period(view, moment.frame_ns - (uint64_t)view->frame_ns, head.number - view->frame);
     view->frame = head.number, view->frame_ns = (int64_t)moment.frame_ns;
     view->runs = status == FERRY_ROW_OK && !view->terminated && !view->truncated;
     turn->number = agent->number, turn->frame = head.number, turn->answers = moment.answers;
@@ -442,8 +447,9 @@ static inline int ferry__agent_pull_frame(ferry_agent *agent, const ferry_turn *
 #define FERRY__LEAST_NAP_NS 50000
 #define FERRY__MOST_NAP_NS 2000000
 static int64_t ferry__agent_nap(const ferry__view *view, int64_t start, int64_t now) {
-    int64_t due = view->frame_ns != 0 && view->period_ns > 0 ? view->frame_ns + view->period_ns : start, late = now - due;
-    if (-late > FERRY__EARLY_NS) return -late - FERRY__EARLY_NS < FERRY__SLICE_NS ? -late - FERRY__EARLY_NS : FERRY__SLICE_NS;
+    int known = view->frame_ns != 0 && view->period_ns > 0;
+    int64_t late = known ? (int64_t)((uint64_t)now - (uint64_t)view->frame_ns - (uint64_t)view->period_ns) : now - start;
+    if (late < -FERRY__EARLY_NS) return late > -FERRY__EARLY_NS - FERRY__SLICE_NS ? -late - FERRY__EARLY_NS : FERRY__SLICE_NS;
     if (late < FERRY__EARLY_NS) return 0;
     late /= 8;
     return late < FERRY__LEAST_NAP_NS ? FERRY__LEAST_NAP_NS : late < FERRY__MOST_NAP_NS ? late : FERRY__MOST_NAP_NS;
@@ -465,7 +471,7 @@ FERRY__WARM static int ferry__agent_wait_frame(ferry_agent *agent, int64_t timeo
         if (got != 0) break;
         now = ferry__platform_now_ns();
         if (start == 0) start = now;
-        got = ferry__channel_look(channel, slept);
+        got = ferry__channel_look_at(channel, now, slept);
         if (got < 0) { /* what a dying environment published last goes first */
             got = ferry__agent_pull_frame(agent, out);
             if (got == 0) got = channel->lost;

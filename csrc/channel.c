@@ -442,6 +442,8 @@ static int ferry__idle(void *user, int64_t now_ns, int slept) {
     return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
 }
 
+int ferry__channel_look_at(ferry__channel *channel, int64_t now_ns, int slept) { return ferry__idle(channel, now_ns, slept); }
+
 int ferry__channel_look(ferry__channel *channel, int slept) { return ferry__idle(channel, ferry__platform_now_ns(), slept); }
 
 void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start) {

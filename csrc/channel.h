@@ -127,6 +127,7 @@ FERRY__LOCAL int ferry__channel_await_lane(ferry__channel *channel, const uint32
 /* Looks after the peer and the door: 0, or why the connection is over. Now and then, or, if a sleep has ended without what was waited
  * for, in any case. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int slept);
+FERRY__LOCAL int ferry__channel_look_at(ferry__channel *channel, int64_t now_ns, int slept); /* for who has read the clock */
 /* Declares the connection over. Returns the code. */
 FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 /* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */

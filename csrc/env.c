@@ -451,6 +451,10 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
     ferry__first_blob_clear(&env->first);
     memset(&blob, 0, sizeof blob);
     blob.data = text, blob.size_bytes = strlen(text), blob.format = FERRY_TEXT;
+    if (env->holding == FERRY__HOLDING_FRAME && blob.size_bytes > env->spec.header.blob_bytes) {
+        blob.size_bytes = env->spec.header.blob_bytes; /* rather its beginning than nothing, in whole characters */
+        while (blob.size_bytes > 0 && (text[blob.size_bytes] & 0xC0) == 0x80) blob.size_bytes--;
+    }
     (void)ferry__env_put_blob(env, &blob);
 }
 

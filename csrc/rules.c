@@ -111,6 +111,9 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
                            ferry__role_name(entry->role), path);
     if (entry->role == FERRY_INFO && entry->kind == FERRY_OTHER)
         return ferry__fail(why, FERRY_ESPEC, "info '%s': an info of kind FERRY_OTHER needs no field; put it into the blob", path);
+    if (entry->role == FERRY_ACTION && entry->kind == FERRY_OTHER && spec->realtime)
+        return ferry__fail(why, FERRY_ESPEC,
+                           "action '%s' is of kind FERRY_OTHER, which travels in blobs, and in real time actions have none", path);
     for (i = 0; i < entry->ndim; i++) {
         if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
             return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
@@ -181,7 +184,10 @@ static void ferry__extend(uint64_t *end, uint64_t to) {
     if (to > *end) *end = to;
 }
 
-/* Are the lanes where they must be: words, moments and slots? Without them there must be nothing of the kind. */
+/* Have two slots no byte in common? */
+static int ferry__are_apart(uint64_t one, uint64_t other, uint64_t bytes) { return one + bytes <= other || other + bytes <= one; }
+
+/* Are the lanes where they must be: words, moments and slots, of which each is its own place? Without them there must be nothing of the kind. */
 static int ferry__lanes_are_inside(const ferry__spec *spec, uint64_t agent_end, uint64_t env_end) {
     const ferry__header *header = &spec->header;
     const ferry__group *group = &spec->group;
@@ -196,13 +202,16 @@ static int ferry__lanes_are_inside(const ferry__spec *spec, uint64_t agent_end, 
         !ferry__inside(group->frame_moment_offset, sizeof(ferry__moment), env_end, 8) || header->action_slots > header->region_bytes ||
         header->frame_slots > header->region_bytes)
         return 0;
-    for (i = 0; i < FERRY__LANE_SLOTS; i++)
-        if (ferry__slot_room(header->action_slots + agent_pitch * i, header->agent_offset, header->agent_bytes) <
-                header->agent_blob + header->blob_bytes ||
-            ferry__slot_room(header->frame_slots + env_pitch * i, header->env_offset, header->env_bytes) <
-                header->env_blob + header->blob_bytes)
+    for (i = 0; i < FERRY__LANE_SLOTS; i++) {
+        uint64_t action = header->action_slots + agent_pitch * i, agent_room = header->agent_blob + header->blob_bytes;
+        uint64_t frame = header->frame_slots + env_pitch * i, env_room = header->env_blob + header->blob_bytes;
+        if (ferry__slot_room(action, header->agent_offset, header->agent_bytes) < agent_room ||
+            ferry__slot_room(frame, header->env_offset, header->env_bytes) < env_room ||
+            !ferry__are_apart(action, header->agent_slot, agent_room) || !ferry__are_apart(frame, header->env_slot[0], env_room) ||
+            !ferry__are_apart(frame, header->env_slot[1], env_room) || frame < header->env_offset + FERRY__LANES_END)
             return 0;
-    return 1;
+    }
+    return header->env_slot[0] >= header->env_offset + FERRY__LANES_END && header->env_slot[1] >= header->env_offset + FERRY__LANES_END;
 }
 
 int ferry__spec_check(ferry__spec *spec, ferry_why *why) {
@@ -299,6 +308,8 @@ static int ferry__check_one_action(const ferry__spec *spec, const ferry__entry *
     if (entry->capacity != 0) {
         ferry_list list;
         memcpy(&list, elements, sizeof list);
+        if (list.count == FERRY_IN_BLOB && spec->realtime)
+            return ferry__fail(why, FERRY_EINVAL, "action '%s' lies in a blob, and in real time an action has none", path);
         if (list.count == FERRY_IN_BLOB) return 0; /* whoever reads the blob checks it */
         if (list.count > entry->capacity)
             return ferry__fail(why, FERRY_EINVAL,

@@ -1,7 +1,7 @@
 /* Foreign bytes: greetings, frames and regions that no well-meaning peer would send. Each is refused in words; nobody crashes or hangs. */
 #include "check.h"
 
-#include "../../csrc/layout.h"
+#include "../../csrc/lane.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -85,7 +85,9 @@ static void expect_refusal(ferry_env *env, int fd, int code, const char *part) {
 
 static void drop_log(void *user, int level, const char *text) { (void)user, (void)level, (void)text; }
 
-enum { ROWS = 7, MODES = 3 };
+enum { ROWS = 7, MODES = 3, REALTIME = MODES }; /* ways of playing: the autoreset modes, and real time */
+
+#define REALTIME_ROW UINT32_MAX /* one row, in real time */
 
 static ferry_env *open_quiet_env_of(const char *address, uint32_t num_rows) {
     ferry_field fields[NUM_FIELDS];
@@ -95,19 +97,20 @@ static ferry_env *open_quiet_env_of(const char *address, uint32_t num_rows) {
     small_fields(fields);
     memset(&desc, 0, sizeof desc);
     desc.struct_size = sizeof desc, desc.address = address, desc.fields = fields, desc.num_fields = NUM_FIELDS, desc.log = drop_log;
-    desc.num_rows = num_rows;
+    desc.num_rows = num_rows == REALTIME_ROW ? 1 : num_rows, desc.realtime = num_rows == REALTIME_ROW;
     CHECK(ferry_env_open(&desc, &env, &why) == 0);
     return env;
 }
 
 static ferry_env *open_quiet_env(const char *address) { return open_quiet_env_of(address, 1); }
 
-static ferry_agent *open_quiet_agent_of(const char *address, uint32_t autoreset, ferry_bell *bell) {
+static ferry_agent *open_quiet_agent_of(const char *address, uint32_t mode, ferry_bell *bell) {
     ferry_agent_desc desc;
     ferry_agent *agent;
     ferry_why why;
     memset(&desc, 0, sizeof desc);
-    desc.struct_size = sizeof desc, desc.address = address, desc.log = drop_log, desc.autoreset = autoreset, desc.bell = bell;
+    desc.struct_size = sizeof desc, desc.address = address, desc.log = drop_log, desc.bell = bell;
+    desc.autoreset = mode != REALTIME ? mode : FERRY_AUTORESET_DISABLED, desc.realtime = mode == REALTIME;
     CHECK(ferry_agent_open(&desc, &agent, &why) == 0);
     return agent;
 }
@@ -223,13 +226,13 @@ static int read_descriptor(int fd) {
     return memory;
 }
 
-static rogue shake_hands_as(ferry_env *env, const char *directory, uint32_t autoreset, int bell) {
+static rogue shake_hands_as(ferry_env *env, const char *directory, uint32_t mode, int bell) {
     rogue r;
     ferry__hello hello = good_hello(FERRY__AGENT);
     const ferry_turn *turn;
     int memory = -1;
     r.fd = dial(directory, "door");
-    hello.autoreset = autoreset;
+    hello.autoreset = mode != REALTIME ? mode : FERRY_AUTORESET_DISABLED, hello.realtime = mode == REALTIME;
     send_frame(r.fd, FERRY__HELLO, &hello, sizeof hello, bell);
     while (memory < 0) {
         CHECK(ferry_env_wait(env, SECOND / 1000, &turn) == 0);
@@ -892,6 +895,231 @@ static void test_an_agent_hears_through_a_scribbled_bell(const char *directory) 
     ferry_env_close(env);
 }
 
+/* ---- Lanes ---- */
+
+static uint32_t *word_at(char *base, const ferry__header *header, uint64_t word) {
+    return (uint32_t *)(void *)(base + header->env_offset + word);
+}
+
+static uint64_t pitch_of(uint64_t blob_at, const ferry__header *header) { return ferry__lane_pitch(blob_at, header->blob_bytes); }
+
+static void test_foreign_lanes_are_checked(const char *directory) {
+    static const char text[] = "the slots for frames and actions do not lie inside";
+    const uint32_t mode = REALTIME;
+    ferry_env *env = open_quiet_env_of("door", REALTIME_ROW);
+    rogue r;
+    char *good = copy_region(env, directory, REALTIME, &r);
+    uint64_t group = r.header.groups_offset, agent_pitch = pitch_of(r.header.agent_blob, &r.header),
+             env_pitch = pitch_of(r.header.env_blob, &r.header), far[] = {0, 64, 4096, UINT64_MAX - 63, UINT64_C(1) << 63, 0}, value;
+    int accepted = 0, refused = 0;
+    unsigned seed;
+    size_t i;
+    ferry_why why;
+    far[5] = r.bytes - 64;
+    CHECK(offer_changed(mode, &r, good, 0, good, 0, &why) == 1);
+    for (i = 0; i < sizeof far / sizeof *far; i++) {
+        CHANGED(ferry__header, 0, frame_slots, uint64_t, far[i], FERRY_ESPEC, text);
+        CHANGED(ferry__header, 0, action_slots, uint64_t, far[i], FERRY_ESPEC, text);
+        if (far[i] == 64) continue; /* a place like another */
+        CHANGED(ferry__group, group, frame_moment_offset, uint64_t, far[i] == 4096 ? 20 : far[i], FERRY_ESPEC, text);
+        CHANGED(ferry__group, group, action_moment_offset, uint64_t, far[i] == 4096 ? 20 : far[i], FERRY_ESPEC, text);
+    }
+    /* Each of them out of its part, on the turns' slots, and askew. */
+    CHANGED(ferry__header, 0, action_slots, uint64_t, r.header.frame_slots, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, frame_slots, uint64_t, r.header.action_slots, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, action_slots, uint64_t, r.header.agent_slot, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, action_slots, uint64_t, r.header.agent_slot + 64, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, action_slots, uint64_t, r.header.action_slots + agent_pitch, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, action_slots, uint64_t, r.header.action_slots + 32, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, frame_slots, uint64_t, r.header.env_slot[0], FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, frame_slots, uint64_t, r.header.env_slot[1] + 128, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, frame_slots, uint64_t, r.header.env_offset + 128, FERRY_ESPEC, text); /* on the words */
+    CHANGED(ferry__header, 0, frame_slots, uint64_t, r.header.frame_slots + env_pitch, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, env_slot[0], uint64_t, r.header.env_offset + 256, FERRY_ESPEC, text);
+    CHANGED(ferry__header, 0, incompat, uint64_t, 0, FERRY_ESPEC, text); /* lanes without the feature */
+    CHANGED(ferry__group, group, flags, uint32_t, FERRY_AUTORESET_NEXT_STEP, FERRY_ESPEC, text);
+    for (seed = 0; seed < 1500; seed++) {
+        static const size_t words[] = {
+            offsetof(ferry__header, frame_slots), offsetof(ferry__header, action_slots), offsetof(ferry__header, agent_slot),
+            offsetof(ferry__header, env_slot),    offsetof(ferry__header, agent_blob),   offsetof(ferry__header, env_blob),
+            offsetof(ferry__header, blob_bytes),  offsetof(ferry__header, agent_bytes),  offsetof(ferry__header, env_bytes)};
+        uint64_t at;
+        srand(seed);
+        at = seed % 2 ? words[(size_t)rand() % (sizeof words / sizeof *words)] : group + (uint64_t)rand() % 15 * 8;
+        memcpy(&value, good + at, sizeof value);
+        value = seed % 3 == 0 ? (uint64_t)rand() % r.bytes / 64 * 64 : value + (uint64_t)(rand() % 257 - 128) * 64;
+        if (offer_changed(mode, &r, good, at, &value, 8, &why) == 1) accepted++;
+        else refused++;
+    }
+    CHECK(accepted > 50 && refused > 500);
+    free(good);
+    ferry_env_close(env);
+}
+
+/* What a rogue writes at random: bits of 1 words, 2 slots, 4 moments, 8 everything that is the peer's besides. */
+typedef struct scribble {
+    char *base;
+    const ferry__header *header;
+    const ferry__group *group;
+    uint32_t what;
+} scribble;
+
+static void scribble_once(const scribble *s) {
+    const ferry__header *header = s->header;
+    uint64_t agent_pitch = pitch_of(header->agent_blob, header), env_pitch = pitch_of(header->env_blob, header);
+    static uint64_t number; /* of frames that seem to come one after the other */
+    uint64_t bytes = 8 + (uint64_t)rand() % 300, i, odd[5];
+    uint32_t *word = word_at(s->base, header, rand() % 2 ? FERRY__FRAMES_WORD : FERRY__ACTIONS_WORD);
+    uint64_t slot = s->what & 1 ? (uint64_t)rand() % 3 : (__atomic_load_n(word, __ATOMIC_ACQUIRE) & 3) % 3; /* the next to be taken */
+    char *frame = s->base + header->frame_slots + env_pitch * slot, *action = s->base + header->action_slots + agent_pitch * slot;
+    for (i = 0; (s->what & 2) && rand() % 4 == 0 && i < bytes; i++) frame[i] = (char)rand(), action[i] = (char)rand();
+    for (i = 0; i < 5; i++) { /* near what is right, and at the ends of what there is */
+        static const uint64_t ends[] = {0, 1, 2, UINT64_MAX, UINT64_MAX - 1, UINT64_C(1) << 63, (UINT64_C(1) << 63) - 1, 0};
+        odd[i] = rand() % 2 ? ends[rand() % 8] : (uint64_t)rand() << (rand() % 33);
+    }
+    if (rand() % 2) odd[1] = 1; /* the episode, so that it is looked at */
+    if (rand() % 50) odd[2] = ++number;
+    if (s->what & 4) {
+        ferry__entry entry;
+        int64_t choice = 8 + rand() % 9; /* 10 to 14 are in the space */
+        memcpy(&entry, s->base + header->fields_offset + ACTION * sizeof entry, sizeof entry);
+        memcpy(action + entry.offset, &choice, sizeof choice);
+        memcpy(frame + offsetof(ferry__slot, number), &odd[2], sizeof odd[2]);
+        odd[2] = rand() % 2 ? (uint64_t)now_ns() : odd[4]; /* when it was begun */
+        memcpy(rand() % 2 ? frame + s->group->frame_moment_offset : action + s->group->action_moment_offset, odd, sizeof odd);
+        frame[s->group->status_offset] = (char)(rand() % 40 == 0), frame[s->group->terminated_offset] = (char)(rand() % 60 == 0);
+        ((ferry__slot *)(void *)frame)->kind = FERRY_STEP;
+        ((ferry__slot *)(void *)frame)->blob_format = rand() % 16 ? FERRY_NONE : (uint8_t)(rand() % 7);
+        ((ferry__slot *)(void *)frame)->blob_where = rand() % 9 ? FERRY__WHERE_SLOT : (uint8_t)rand();
+        ((ferry__slot *)(void *)frame)->blob_bytes = rand() % 2 ? (uint64_t)rand() % 20000 : odd[0];
+    }
+    if (s->what & 1) __atomic_store_n(word, rand() % 8 ? (uint32_t)rand() % 8 : (uint32_t)rand(), __ATOMIC_RELEASE);
+    else __atomic_fetch_or(word, FERRY__LANE_FRESH, __ATOMIC_ACQ_REL); /* something new, always */
+    if (s->what & 8) {
+        uint64_t at = (uint64_t)rand() % (header->env_bytes - 64);
+        memset(s->base + header->env_offset + at, rand(), 64);
+        if (rand() % 50 == 0) memset(s->base + header->agent_slot, rand(), 64);
+    }
+}
+
+static int scribble_for_ever(void *argument) {
+    for (;;) scribble_once((const scribble *)argument);
+    return 0;
+}
+
+static void begin_rogue_episode(ferry_env *env, rogue *r) {
+    const ferry_turn *turn;
+    begin_turn(r, FERRY_RESET, 1, 1);
+    __atomic_store_n(&slot_of(r)->seq, FERRY__SEQ_START + 1, __ATOMIC_SEQ_CST);
+    CHECK(ferry_env_wait(env, 5 * SECOND, &turn) == 1 && turn->kind == FERRY_RESET);
+    CHECK(ferry_env_reply(env) == 0);
+}
+
+/* The world ticks while its agent writes over everything. It goes on or says that the agent is gone; its actions are in their space always. */
+static void test_a_world_goes_on_while_its_agent_scribbles(const char *directory) {
+    ferry_blob blob = {"{\"a\": 1}", 8, FERRY_JSON, 0};
+    uint32_t round, ticks = 0, acted = 0, dropped = 0;
+    for (round = 0; round < 64; round++) {
+        ferry_env *env = open_quiet_env_of("door", REALTIME_ROW);
+        rogue r = shake_hands_as(env, directory, REALTIME, -1);
+        scribble s = {r.base, &r.header, &r.group, 0};
+        pid_t scribbler = 0;
+        int i, over = 0;
+        srand(round);
+        s.what = round % 16;
+        begin_rogue_episode(env, &r);
+        if (round % 2) scribbler = start_child(scribble_for_ever, &s);
+        for (i = 0; i < 500 && !over; i++) {
+            const ferry_turn *turn;
+            int got;
+            if (!scribbler) scribble_once(&s);
+            got = ferry_env_wait(env, i % 3 == 0 ? 20000 : 0, &turn);
+            if (got == 0 || (got == 1 && turn->kind == FERRY_RESET)) { /* an ending, or a turn that looks like one */
+                if (got == 1) CHECK(ferry_env_reply(env) == 0);
+                continue;
+            }
+            CHECK(got == 1);
+            over = turn->kind == FERRY_LEFT;
+            if (over) {
+                CHECK(turn->reason == FERRY_ECORRUPT || turn->reason == FERRY_EPROTOCOL);
+                dropped++;
+                break;
+            }
+            CHECK(turn->kind == FERRY_STEP || turn->kind == FERRY_CALL);
+            if (turn->kind == FERRY_CALL) {
+                CHECK(ferry_env_reply(env) == 0);
+                continue;
+            }
+            ticks++, acted += turn->action_ns != 0;
+            CHECK(*(const int64_t *)turn->data[ACTION] >= 10 && *(const int64_t *)turn->data[ACTION] < 15);
+            ((double *)turn->data[OBSERVATION])[2] = 1, turn->present[SCORE][0] = 1, *(float *)turn->data[SCORE] = 2;
+            if (i % 5 == 0) CHECK(ferry_env_blob(env, &blob) == 0);
+            CHECK(ferry_env_reply(env) == 0);
+        }
+        if (scribbler) {
+            kill(scribbler, SIGKILL);
+            CHECK(end_child(scribbler) == 128 + SIGKILL);
+        }
+        part(&r);
+        while (!over) { /* the episode goes on without it */
+            const ferry_turn *turn;
+            CHECK(ferry_env_wait(env, SECOND / 100, &turn) >= 0);
+            if (turn == NULL) continue;
+            over = turn->kind == FERRY_LEFT;
+            if (!over) CHECK(ferry_env_reply(env) == 0);
+        }
+        ferry_env_close(env);
+    }
+    CHECK(ticks > 3000 && dropped > 10 && acted > 100);
+}
+
+/* An agent plays on while its world writes over everything: it is given a frame that it may look at, or told what is wrong, in time. */
+static void test_an_agent_plays_while_its_world_scribbles(const char *directory) {
+    ferry_env *env = open_quiet_env_of("door", REALTIME_ROW);
+    rogue r;
+    char *good = copy_region(env, directory, REALTIME, &r);
+    uint32_t round, given = 0, lost = 0;
+    for (round = 0; round < 96; round++) {
+        liar l = begin_lying(good, r.bytes, REALTIME, NULL);
+        ferry__slot *slot = (ferry__slot *)(void *)(l.base + l.header.env_slot[0]);
+        uint64_t episode = 1;
+        scribble s = {l.base, &l.header, &l.group, round % 8};
+        const ferry_turn *answer;
+        pid_t scribbler = 0;
+        int i, got = 0;
+        srand(round);
+        send_reset(l.agent);
+        slot->kind = FERRY_RESET, slot->number = 1;
+        memcpy((char *)slot + l.group.episode_offset, &episode, sizeof episode);
+        __atomic_store_n(&slot->seq, FERRY__SEQ_START + 1, __ATOMIC_SEQ_CST);
+        CHECK(ferry_agent_wait(l.agent, 5 * SECOND, &answer) == 1 && ferry_agent_wait(l.agent, 0, &answer) == 0);
+        if (round % 2) scribbler = start_child(scribble_for_ever, &s);
+        for (i = 0; i < 300 && got >= 0; i++) {
+            ferry_turn *turn = ferry_agent_turn(l.agent);
+            int64_t began = now_ns();
+            int sent;
+            CHECK(turn != NULL);
+            if (!scribbler) scribble_once(&s);
+            turn->kind = FERRY_STEP, *(int64_t *)turn->data[ACTION] = 10 + rand() % 5;
+            sent = ferry_agent_send(l.agent);
+            CHECK(sent == 0 || sent == FERRY_ECORRUPT || sent == FERRY_ESTATE);
+            got = ferry_agent_wait(l.agent, rand() % 2 ? 0 : 200000, &answer);
+            CHECK(now_ns() - began < 10 * SECOND);
+            CHECK(got == 1 || got == 0 || got == FERRY_ECORRUPT || got == FERRY_ESTATE || got == FERRY_EPROTOCOL);
+            if (got == 1) look_at(answer, 1), given++;
+        }
+        lost += got == FERRY_ECORRUPT;
+        if (scribbler) {
+            kill(scribbler, SIGKILL);
+            CHECK(end_child(scribbler) == 128 + SIGKILL);
+        }
+        stop_lying(&l);
+    }
+    CHECK(given > 100 && lost > 20);
+    free(good);
+    ferry_env_close(env);
+}
+
 int main(void) {
     char directory[64];
     begin_test(120, directory);
@@ -904,6 +1132,9 @@ int main(void) {
     test_foreign_regions_of_rows_are_checked(directory);
     test_joined_blobs_that_lie(directory);
     test_an_agent_hears_through_a_scribbled_bell(directory);
+    test_foreign_lanes_are_checked(directory);
+    test_a_world_goes_on_while_its_agent_scribbles(directory);
+    test_an_agent_plays_while_its_world_scribbles(directory);
     end_test(directory);
     return 0;
 }

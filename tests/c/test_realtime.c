@@ -225,6 +225,62 @@ static void test_what_is_out_of_place_is_refused(void) {
     close_pair(&p);
 }
 
+/* A failure's text may be longer than a frame has room for: then its beginning is told, in whole characters. */
+static void test_a_long_failure_is_told_in_short(void) {
+    pair p = open_pair("world", 0, 64);
+    const ferry_turn *frame;
+    char text[200];
+    int i;
+    for (i = 0; i < 198; i += 2) text[i] = (char)0xC3, text[i + 1] = (char)0xA4; /* an umlaut each */
+    text[198] = 0;
+    for (i = 0; i < 2; i++) {
+        reset_pair(&p, 1);
+        (void)expect_turn(&p, FERRY_STEP);
+        CHECK(ferry_env_fail(p.env, text + i) == 0);
+        frame = newest(&p);
+        CHECK(frame->status[0] == FERRY_ROW_FAILED && frame->blob.format == FERRY_TEXT);
+        CHECK(frame->blob.size_bytes == (i == 0 ? 64 : 63) && memcmp(frame->blob.data, text + i, (size_t)frame->blob.size_bytes) == 0);
+    }
+    close_pair(&p);
+}
+
+/* Actions have no blobs, so nothing of them may lie there. */
+static void test_an_action_lies_in_its_place(void) {
+    ferry_field fields[3];
+    ferry_env_desc desc;
+    ferry_why why;
+    const ferry_turn *turn, *answer;
+    ferry_turn *request;
+    ferry_list list = {FERRY_IN_BLOB, 0};
+    pair p;
+    memset(fields, 0, sizeof fields), memset(&desc, 0, sizeof desc);
+    fields[0].role = FERRY_OBSERVATION, fields[0].ndim = 1, fields[0].shape[0] = 1;
+    fields[1].role = FERRY_ACTION, fields[1].path = "many", fields[1].capacity = 3, fields[1].dtype = FERRY_U8;
+    fields[2].role = FERRY_ACTION, fields[2].path = "other", fields[2].kind = FERRY_OTHER;
+    desc.struct_size = sizeof desc, desc.address = "world", desc.fields = fields, desc.num_fields = 3, desc.realtime = 1;
+    CHECK(ferry_env_open(&desc, &p.env, &why) == FERRY_ESPEC);
+    CHECK_CONTAINS(why.text, "action 'other' is of kind FERRY_OTHER, which travels in blobs");
+    desc.num_fields = 2;
+    CHECK(ferry_env_open(&desc, &p.env, &why) == 0);
+    p.agent = open_player("world", 1);
+    meet(&p);
+    request = ferry_agent_turn(p.agent), request->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(p.agent) == 0);
+    (void)expect_turn(&p, FERRY_RESET);
+    CHECK(ferry_env_reply(p.env) == 0 && ferry_agent_wait(p.agent, SECOND, &answer) == 1);
+    request = ferry_agent_turn(p.agent), request->kind = FERRY_STEP;
+    memcpy(request->data[1], &list, sizeof list);
+    CHECK(ferry_agent_send(p.agent) == FERRY_EINVAL);
+    ferry_agent_why(p.agent, &why);
+    CHECK_CONTAINS(why.text, "action 'many' lies in a blob, and in real time an action has none");
+    list.count = 3;
+    memcpy(request->data[1], &list, sizeof list), memcpy((char *)request->data[1] + sizeof list, "abc", 3);
+    CHECK(ferry_agent_send(p.agent) == 0);
+    turn = expect_turn(&p, FERRY_STEP);
+    CHECK(turn->action_ns > 0 && memcmp((const char *)turn->data[1] + sizeof list, "abc", 3) == 0);
+    close_pair(&p); /* in mid-frame */
+}
+
 static void test_calls_come_between_frames(void) {
     pair p = open_pair("world", 0, 0);
     const ferry_turn *answer;
@@ -562,6 +618,8 @@ int main(void) {
     test_an_ending_stands_until_the_reset();
     test_an_action_for_an_older_episode_is_ignored();
     test_what_is_out_of_place_is_refused();
+    test_a_long_failure_is_told_in_short();
+    test_an_action_lies_in_its_place();
     test_calls_come_between_frames();
     test_both_must_want_real_time();
     test_the_world_goes_on_without_its_agent();
