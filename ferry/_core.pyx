@@ -339,6 +339,7 @@ cdef class Agent(Handle):
     cdef const ferry_turn *seen  # in real time: the observation handed out last
     cdef int64_t begun_ns  # when the period that is under way began, if steps have one
     cdef bint met  # the last step was asked for before its period was over
+    cdef bint held  # in real time: a frame was given that an exception (Ctrl-C) kept from being handed out
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
     cdef readonly bint needs_reset
@@ -401,7 +402,7 @@ cdef class Agent(Handle):
     cdef void release(self) noexcept:
         ferry_agent_close(self.handle)
         self.handle = NULL
-        self.connected = False
+        self.lost()
 
     cdef str known(self):
         cdef ferry_why why
@@ -430,8 +431,8 @@ cdef class Agent(Handle):
             finally:
                 self.meeting = False
             if rc == 1:
-                self.connected, self.needs_reset, self.owed, self.arrived = True, True, 0, False
-                self.has_reset = False
+                self.lost()
+                self.connected, self.has_reset = True, False
             self.tell()
             return rc == 1
         finally:
@@ -533,6 +534,8 @@ cdef class Agent(Handle):
                 )
             turn.kind = FERRY_STEP
             rc = ferry_agent_send(self.handle)
+            if rc == FERRY_ESTATE and self.held:  # that frame ends the episode, and is still to be handed out
+                return
             if rc < 0:
                 if rc != FERRY_EINVAL and rc != FERRY_ESTATE:
                     self.lost()
@@ -546,45 +549,69 @@ cdef class Agent(Handle):
         Args:
             pace: FRAME: for the next frame. LATEST: not at all. Else for the end of a period of so many nanoseconds.
         """
-        cdef int rc = 0
         self.enter()
         try:
+            if self.owed:
+                self.refuse_while_owed()
             if self.needs_reset:
                 raise ResetNeeded(self.reset_text())
             if pace > 0:
                 self.sleep_out(pace)
-            if pace == FRAME:
-                self.receive()
-                self.arrived, rc = False, 1
-            else:
-                rc = ferry_agent_wait(self.handle, 0, &self.answer)
-                if rc < 0:
-                    self.lost()
-                    if rc == FERRY_ECLOSED or rc == FERRY_EPEERDEAD:
-                        raise PeerGoneError(f"{self.known()}{self.after_loss}")
-                    self.fail(rc)
-            return self.read_frame(rc == 1, pace)
+            if not self.held:
+                self.held = self.take_frame(pace)
+            result = self.read_frame(pace)
+            self.held = False
+            return result
+        except Exception:  # one of its own; what Ctrl-C keeps from being handed out is handed out by the next call
+            self.held = False
+            raise
         finally:
             self.leave()
+
+    cdef bint take_frame(self, int64_t pace) except -1:
+        """Takes a frame that has not been given yet: whether there is one."""
+        cdef int rc
+        if pace == FRAME:
+            self.receive()
+            self.arrived = False
+            return True
+        rc = ferry_agent_wait(self.handle, 0, &self.answer)
+        if rc < 0:
+            text = self.known()
+            self.lost()
+            if rc == FERRY_ECLOSED or rc == FERRY_EPEERDEAD:
+                text += self.after_loss
+            raise exception(rc, text)
+        return rc == 1
+
+    @property
+    def owes(self):
+        """Whether an answer is owed, which `resume` waits for."""
+        return self.owed != 0
 
     cdef int sleep_out(self, int64_t period_ns) except -1:
         """Waits for the end of the period. If it is over already the next is counted from now, else from that end."""
         cdef int64_t now = ferry_now_ns(), due_ns = self.begun_ns + period_ns
         self.met = now <= due_ns
         while now < due_ns:
-            time.sleep(<double>(due_ns - now) * 1e-9)
+            time.sleep(<double>min(due_ns - now, SLICE_NS) * 1e-9)
+            if self.closed:
+                raise FerryError(f"{self.label} was closed while it waited")
             now = ferry_now_ns()
         self.begun_ns = due_ns if self.met else now
         return 0
 
-    cdef object read_frame(self, bint is_new, int64_t pace):
+    cdef object read_frame(self, int64_t pace):
+        """What is to be seen: the frame that is held, or the one before once more."""
         cdef const ferry_turn *frame
+        cdef bint is_new = self.held
         cdef uint64_t before = self.seen.frame if self.seen is not NULL and self.seen.kind == FERRY_STEP else 0
         cdef double reward = 0
         cdef bint terminated = False, truncated = False
         if is_new:
-            self.seen = frame = self.answer
+            frame = self.answer
             observation, reward, terminated, truncated, info = self.read_answer(FERRY_STEP)
+            self.seen = frame
             if terminated or truncated:
                 self.needs_reset = True
         else:
@@ -661,8 +688,7 @@ cdef class Agent(Handle):
         cdef ferry_turn *turn
         cdef ferry_why why
         if self.owed:
-            remedy = "wait() goes on waiting for it, reset() starts afresh"
-            raise FerryError(f"{self.label} still owes the answer to the last call; {remedy}")
+            self.refuse_while_owed()
         if not self.connected:
             raise PeerGoneError(f"{self.label} is not connected; reset() connects again")
         turn = ferry_agent_turn(self.handle)
@@ -671,6 +697,10 @@ cdef class Agent(Handle):
             ferry_agent_why(self.handle, &why)
             raise exception(why.code if why.code < 0 else FERRY_ECLOSED, text_of(why.text))
         return turn
+
+    cdef int refuse_while_owed(self) except -1:
+        remedy = "wait() goes on waiting for it, reset() starts afresh"
+        raise FerryError(f"{self.label} still owes the answer to the last call; {remedy}")
 
     cdef object exchange(self, uint32_t kind):
         self.send(kind)
@@ -684,7 +714,7 @@ cdef class Agent(Handle):
             if rc != FERRY_ETOOBIG:
                 self.lost()
             self.fail(rc)
-        self.owed, self.arrived = kind, False
+        self.owed, self.arrived, self.held = kind, False, False
         return 0
 
     cdef int receive(self) except -1:
@@ -710,6 +740,7 @@ cdef class Agent(Handle):
 
     cdef void lost(self) noexcept:
         self.connected, self.needs_reset, self.owed, self.arrived = False, True, 0, False
+        self.seen, self.held = NULL, False  # what they are about goes with the connection
 
     cdef object result(self, uint32_t kind):
         """Hands the answer out. Only an exception that is none of its own (Ctrl-C) leaves it owed."""

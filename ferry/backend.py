@@ -35,6 +35,9 @@ logger = logging.getLogger("ferry")
 # Characters of a text or traceback that an agent is told.
 _MOST_TEXT = 1 << 18
 
+# Bytes of a blob in real time, for which a frame has no other place.
+_FRAME_ROOM = 16384
+
 
 class Backend:
     """Serves a Gymnasium environment to agents in other processes.
@@ -82,6 +85,7 @@ class Backend:
         if realtime_hz is None and default_action is not None:
             raise ValueError("default_action is for environments in real time; give realtime_hz too")
         self._clock = None if realtime_hz is None else _Clock(1.0 / realtime_hz)
+        self._is_ticked = True  # the clock's last tick has had its step
         self._default_action = default_action
         self._owns_env = not isinstance(env, gymnasium.Env)
         if num_envs < 1 or (num_envs > 1 and not self._owns_env):
@@ -178,6 +182,8 @@ class Backend:
             self._answer(self._step)
         elif kind == _core.RESET:
             self._answer(self._reset)
+            if self._clock is not None:
+                self._clock.start()  # the episode begins here, however long that took
         elif kind == _core.CALL:
             self._answer(self._call)
         elif kind == _core.LEFT:
@@ -185,12 +191,17 @@ class Backend:
             self._left(self._channel.reason())
 
     def _tick(self, clock: _Clock) -> int:
-        """In real time, the turn at the next tick of the clock; while no episode runs there are none."""
-        clock.wait()
+        """In real time, the turn at the next tick of the clock; while no episode runs there are none.
+
+        A tick is for a step: what else comes then (a call, a new agent) leaves it to the turn that follows at once.
+        """
+        if self._is_ticked:
+            clock.wait()
         kind = self._channel.next(0)
         if kind == 0 and not self._ended:
             kind = self._channel.next(None)
             clock.start()
+        self._is_ticked = kind in (_core.STEP, _core.RESET)
         return kind
 
     def _answer(self, work: Callable[[], None]) -> None:
@@ -201,7 +212,10 @@ class Backend:
                 return
             if work != self._call:
                 logger.warning("the environment raised %s: %s; its agent is told", type(error).__name__, error)
-            self._channel.refuse((blobs.MSGPACK, blobs.encode(_report(error), blobs.MSGPACK)))
+            report = blobs.encode(_report(error), blobs.MSGPACK)
+            if self._clock is not None and len(report) > _FRAME_ROOM:
+                report = blobs.encode(_report(error, most_text=_FRAME_ROOM // 16), blobs.MSGPACK)
+            self._channel.refuse((blobs.MSGPACK, report))
 
     def _step(self) -> None:
         if len(self.envs) > 1:
@@ -392,8 +406,8 @@ class Backend:
                     all_of_them.callback(env.close)
 
 
-def _report(error: Exception) -> dict[str, Any]:
-    """What the agent is told of an exception, whatever its text holds."""
+def _report(error: Exception, most_text: int = _MOST_TEXT) -> dict[str, Any]:
+    """What the agent is told of an exception, whatever its text holds; of a long traceback the end."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
@@ -401,7 +415,8 @@ def _report(error: Exception) -> dict[str, Any]:
     except Exception as second:
         text = f"(its text cannot be had: {type(second).__name__})"
     told = {"type": name, "text": text, "traceback": traceback.format_exc()}
-    report: dict[str, Any] = {key: value.encode(errors="replace").decode()[:_MOST_TEXT] for key, value in told.items()}
+    report: dict[str, Any] = {key: value.encode(errors="replace").decode()[:most_text] for key, value in told.items()}
+    report["traceback"] = told["traceback"].encode(errors="replace").decode()[-most_text:]
     row = getattr(error, "_ferry_row", None)
     return report if row is None else {**report, "row": row}
 

@@ -91,8 +91,8 @@ class RealtimeEnv(Adapter):
         return self._agent.see(self._pace)
 
     def wait(self) -> tuple[Any, ...]:
-        """What is to be seen as the pace says, without a new action; after a reset that timed out, its answer."""
-        return self._agent.see(self._pace) if not self._agent.needs_reset else self._agent.resume()
+        """What is to be seen as the pace says, without a new action; the answer, if a reset or call has timed out."""
+        return self._agent.resume() if self._agent.owes else self._agent.see(self._pace)
 
 
 class RealtimeVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):

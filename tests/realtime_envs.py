@@ -49,3 +49,30 @@ def slow() -> Counting:
 
 def talkative() -> Counting:
     return Counting(info_bytes=100_000)
+
+
+class SlowToReset(Counting):
+    """Takes longer for a reset than for some steps."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        time.sleep(0.6)
+        return super().reset(seed=seed, options=options)
+
+    def nap(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "rested"
+
+
+def slow_to_reset() -> Counting:
+    return SlowToReset(length=10**9)
+
+
+class Wordy(Counting):
+    """Fails with a text that no frame has room for, of characters that take three bytes each."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        raise RuntimeError("so it is, " * 200 + "\u65e5" * 6000)
+
+
+def wordy() -> Counting:
+    return Wordy()

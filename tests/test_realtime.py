@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import sys
+import threading
 import time
 import warnings
 from typing import Any
@@ -16,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 
 import ferry
 from conftest import PATIENCE, Backend, Start
+from ferry import blobs
 from realtime_envs import Counting
 
 HZ = 200.0
@@ -147,6 +151,88 @@ def test_an_info_too_large_for_a_frame_is_told(run_world: Any) -> None:
         env.reset()
         with pytest.raises(ferry.BackendError, match="a frame has room for blob_bytes, which are 16384"):
             steps(env, 3)
+
+
+def test_a_failure_with_much_to_say_is_told_in_short(run_world: Any) -> None:
+    run_world("wordy")
+    with realtime() as env:
+        for _ in range(2):  # and the world goes on
+            env.reset()
+            with pytest.raises(ferry.BackendError, match="so it is, so it is"):
+                steps(env, 10)
+
+
+def test_calls_take_no_steps_from_the_clock(run_world: Any) -> None:
+    run_world("endless", hz=50.0)
+    with realtime(pace="latest") as env:
+        env.reset()
+        began, first = time.monotonic(), env.step(10)[4]["ferry"]["frame"]
+        while time.monotonic() - began < 1.0:
+            env.call("get_wrapper_attr", "resets")
+        frames = env.step(10)[4]["ferry"]["frame"] - first
+        assert frames > 0.7 * 50 * (time.monotonic() - began)
+
+
+def test_a_slow_reset_leaves_no_steps_out(run_world: Any) -> None:
+    world = run_world("slow_to_reset")
+    with realtime() as env:
+        for _ in range(2):
+            env.reset()
+            steps(env, 3)
+    assert "steps are left out" not in world.errors()
+
+
+def test_an_answer_that_is_late_is_waited_for(run_world: Any) -> None:
+    run_world("slow_to_reset", hz=50.0)
+    with realtime() as env:  # it is there
+        env.reset()
+    with ferry.RealtimeEnv("world", timeout=0.4) as env:
+        for episode in range(2):
+            with pytest.raises(ferry.FerryTimeoutError):
+                env.reset(seed=episode)
+            if episode > 0:  # there was one under way
+                with pytest.raises(ferry.FerryError, match="still owes the answer"):
+                    env.step(10)
+            time.sleep(0.5)
+            observation, info = env.wait()
+            assert observation.tolist() == [0, -1]
+            assert info["seed"] == episode
+            assert env.step(10)[4]["ferry"]["frame"] >= 1
+        with pytest.raises(ferry.FerryTimeoutError):
+            env.call("nap", 0.6)
+        time.sleep(0.5)
+        assert env.wait() == "rested"
+        assert len(env.wait()) == 5
+
+
+def test_what_ctrl_c_keeps_back_comes_next(run_world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_world()
+    decode, calls, armed = blobs.decode, itertools.count(), False
+
+    def decode_or_interrupt(*args: Any) -> Any:
+        if armed and next(calls) % 2 == 0:
+            raise KeyboardInterrupt
+        return decode(*args)
+
+    monkeypatch.setattr(blobs, "decode", decode_or_interrupt)
+    with realtime() as env:
+        env.reset()
+        total, terminated, armed = 0.0, False, True
+        while not terminated:
+            with contextlib.suppress(KeyboardInterrupt):
+                _, reward, terminated, _, _ = env.step(10)
+                total += reward
+        assert total == pytest.approx(5.0)
+        assert next(calls) > 10
+
+
+def test_close_ends_a_long_period(run_world: Any) -> None:
+    run_world("endless")
+    env = realtime(pace=100.0)
+    env.reset()
+    threading.Timer(0.3, env.close).start()
+    with pytest.raises(ferry.FerryError, match="closed"):
+        env.step(10)
 
 
 def test_a_world_slower_than_its_clock_says_so(run_world: Any) -> None:
