@@ -185,6 +185,18 @@ cdef inline int looks_after(bint *hopeful, uint32_t *hopeless) noexcept:
     return LOOKS if hopeless[0] % RETRY == 0 else 1
 
 
+cdef enum:
+    PATIENCE = 32  # steps that miss their time before it is said
+
+
+cdef inline bint missed(uint32_t *in_a_row, bint again) noexcept:
+    """Counts; whether it is time to say so, which comes once."""
+    if in_a_row[0] == PATIENCE:
+        return False
+    in_a_row[0] = in_a_row[0] + 1 if again else 0
+    return in_a_row[0] == PATIENCE
+
+
 FRAME, LATEST = 0, -1  # paces; any other is a period in nanoseconds
 
 cdef int64_t SLICE_NS = 40_000_000  # between two looks at signals, closing and, above, at a launched process
@@ -339,6 +351,7 @@ cdef class Agent(Handle):
     cdef const ferry_turn *seen  # in real time: the observation handed out last
     cdef int64_t begun_ns  # when the period that is under way began, if steps have one
     cdef bint met  # the last step was asked for before its period was over
+    cdef uint32_t late, stale  # steps of a fixed period, in a row: that were not; that found no new frame
     cdef bint held  # in real time: a frame was given that an exception (Ctrl-C) kept from being handed out
     cdef bint meeting  # what look() does: connect, or wait for the answer
     cdef readonly bint connected
@@ -593,6 +606,11 @@ cdef class Agent(Handle):
         """Waits for the end of the period. If it is over already the next is counted from now, else from that end."""
         cdef int64_t now = ferry_now_ns(), due_ns = self.begun_ns + period_ns
         self.met = now <= due_ns
+        if missed(&self.late, not self.met):
+            logger.warning(
+                "%d steps in a row were asked for after their period of %.1f ms was over: the agent is slower than its "
+                "pace (this is said once)", PATIENCE, period_ns * 1e-6,
+            )
         while now < due_ns:
             time.sleep(<double>min(due_ns - now, SLICE_NS) * 1e-9)
             if self.closed:
@@ -608,6 +626,11 @@ cdef class Agent(Handle):
         cdef uint64_t before = self.seen.frame if self.seen is not NULL and self.seen.kind == FERRY_STEP else 0
         cdef double reward = 0
         cdef bint terminated = False, truncated = False
+        if missed(&self.stale, pace > 0 and not is_new):
+            logger.warning(
+                "%d steps in a row found no new frame: the environment is slower than the pace of %.1f ms, or stands "
+                "still (this is said once)", PATIENCE, pace * 1e-6,
+            )
         if is_new:
             frame = self.answer
             observation, reward, terminated, truncated, info = self.read_answer(FERRY_STEP)

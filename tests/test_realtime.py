@@ -97,6 +97,21 @@ def test_a_step_that_comes_too_late_is_told(run_world: Any) -> None:
         assert env.step(10)[4]["ferry"]["deadline_met"]  # counted on from there
 
 
+def test_a_pace_that_cannot_be_met_is_told_once(run_world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    run_world("endless", hz=1.0)
+    with realtime(pace=0.001) as env:
+        env.reset()
+        for _ in range(40):
+            env.step(10)
+    assert caplog.text.count("32 steps in a row found no new frame") == 1
+    with realtime(pace=1e-6) as env:
+        env.reset()
+        for _ in range(100):
+            env.step(10)
+            time.sleep(0.001)
+    assert caplog.text.count("the agent is slower than its pace") == 1
+
+
 def test_the_latest_may_be_what_was_seen_before(run_world: Any) -> None:
     run_world("endless", hz=2.0)
     with realtime(pace="latest") as env:
@@ -201,7 +216,8 @@ def test_an_answer_that_is_late_is_waited_for(run_world: Any) -> None:
         with pytest.raises(ferry.FerryTimeoutError):
             env.call("nap", 0.6)
         time.sleep(0.5)
-        assert env.wait() == "rested"
+        answer: Any = env.wait()
+        assert answer == "rested"
         assert len(env.wait()) == 5
 
 
