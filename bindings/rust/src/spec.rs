@@ -416,6 +416,8 @@ impl Spec {
             max_episode_steps: self.max_episode_steps,
             rows_tick_together: u32::from(self.rows_tick_together),
             index: -1,
+            realtime: 0,
+            reserved: 0,
         };
         // SAFETY: it points at locals, and at what self owns.
         unsafe { Env::open(desc, &self.fields, self.log.take()) }
