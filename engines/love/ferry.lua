@@ -133,7 +133,6 @@ typedef struct ferry_env_desc {
 
 uint32_t ferry_version(void);
 const char *ferry_strerror(int err);
-int64_t ferry_now_ns(void);
 int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why);
 int ferry_env_wait(ferry_env *env, int64_t timeout_ns, const ferry_turn **out);
 int ferry_env_reply(ferry_env *env);
