@@ -23,12 +23,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 import batches
 import costs
 import measure as single
+import realtime
 from plots import draw
 from processes import BENCH, BUILD
 from report import Section, machine, page, read, recorded, show
 from scene import Bench
 
-SECTIONS = {**single.SECTIONS, **batches.SECTIONS, **costs.SECTIONS}
+SECTIONS = {**single.SECTIONS, **batches.SECTIONS, **costs.SECTIONS, **realtime.SECTIONS}
 REFRESH_S = 0.5
 
 

@@ -171,7 +171,7 @@ def test_every_file_compiles_without_a_warning(tmp_path: Path, language: str, st
     make(command, *flags, "-O2", "-c", "-o", tmp_path / "o", ROOT / "csrc/libferry.c")
 
 
-@pytest.mark.parametrize("name", ["turns", "blobs", "calls", "rows", "spec", "leaving", "observer"])
+@pytest.mark.parametrize("name", ["turns", "blobs", "calls", "rows", "spec", "leaving", "observer", "realtime"])
 def test_the_c_tests_pass(wine: Wine, compiler: str, library: Path, tmp_path: Path, name: str) -> None:
     program = tmp_path / f"test_{name}.exe"
     make(compiler, *FLAGS, *TEST_FLAGS, "-o", program, ROOT / f"tests/c/test_{name}.c", library)
