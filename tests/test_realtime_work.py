@@ -16,7 +16,7 @@ def instructions_of_replies(agent: str, folder: Path) -> tuple[int, int]:
     """Those of all calls of ferry_env_reply, and how many actions came in time for the frame after theirs."""
     (valgrind,) = legs.need("valgrind")
     counting = ["--tool=callgrind", "--toggle-collect=ferry_env_reply", f"--callgrind-out-file={folder / 'out.%p'}"]
-    command = [valgrind, *counting, legs.ROOT / "build" / "bench" / "publish", agent]
+    command = [valgrind, *counting, str(legs.ROOT / "build" / "bench" / "publish"), agent]
     result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
     told = json.loads(result.stdout)
     counted = re.findall(r"Collected : (\d+)", result.stderr)
