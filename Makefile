@@ -43,6 +43,7 @@ help:
 	@echo 'make test-systems   Windows, other processors: what emulators here can run'
 	@echo 'make test-clients   Stable-Baselines3, TorchRL, Atari, ViZDoom and others, with Ferry between them'
 	@echo 'make test-gymnasium Gymnasium'\''s own tests of vector environments, of Ferry'\''s'
+	@echo 'make model   the protocols, every state of their models (Spin)'
 	@echo 'make lint    what the linters, formatters and type checkers say'
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
@@ -76,6 +77,11 @@ test-engines: prerequisites
 test-systems: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test library examples
 	@$(PY) -m pytest tests/systems
+
+# Needs Spin (Debian package: spin).
+.PHONY: model
+model:
+	@models/run.sh
 
 # In a .venv of their own, because they weigh gigabytes. TORCH is what pip is told first: TORCH='torch --index-url URL' or
 # TORCH=torch==VERSION chooses another build than the newest, such as one without CUDA. CLIENT_TESTS is for pytest: '-k ppo'.

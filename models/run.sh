@@ -1,0 +1,71 @@
+#!/bin/sh
+# Checks the models, every state of them, with Spin: models/run.sh. What is meant to be proved must be, with every statement reached; what
+# is broken on purpose (a mutant) must fail. Prints a line for each. MODELS='lane ring' checks those alone; CC chooses another compiler.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+folder=$(mktemp -d "${TMPDIR:-/tmp}/ferry-models-XXXXXX") || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+cd "$folder" || exit 1
+status=0
+
+# Leaves what Spin says of a model in the file said; fails if it did not come to a verdict.
+check() { # model, what pan is compiled with, what pan is told, flags of the model
+    rm -f pan* ./*.trail said
+    cp "$here/$1.pml" .
+    spin -a $4 "$1.pml" >said 2>&1 && "${CC:-cc}" -w -DMEMLIM=2000 $2 -o pan pan.c >>said 2>&1 &&
+        timeout "${MODEL_TIMEOUT_S:-60}" ./pan -m200000 $3 >said 2>&1 && grep -q 'errors: ' said
+}
+
+say() { printf '%-6s %-26s %s\n' "$@"; }
+
+fail() { # model, flags, why
+    say "$1" "$2" "FAIL: $3"
+    cat said
+    status=1
+}
+
+wanted() { case " ${MODELS:-$1} " in *" $1 "*) ;; *) return 1 ;; esac }
+
+figures() {
+    awk '/states, stored/ { states = $1 } /depth reached/ { sub(",", "", $6); depth = $6 } END { printf "%d states, depth %d", states, depth }' said
+}
+
+proves() { # model, flags
+    wanted "$1" || return 0
+    if ! check "$1" '-O2 -DSAFETY' '' "$2"; then fail "$1" "$2" 'not checked'
+    elif ! grep -q 'errors: 0' said; then fail "$1" "$2" 'an error'
+    elif grep -q 'max search depth too small' said; then fail "$1" "$2" 'not searched to its end'
+    elif ! grep -q 'Full statespace search' said; then fail "$1" "$2" 'not all states searched'
+    # The only end that may be out of reach is that of a process that never ends.
+    elif grep -E 'state [0-9]+, ' said | grep -qv '"-end-"'; then fail "$1" "$2" 'statements that are never reached'
+    else say "$1" "${2:--}" "proved: $(figures)"
+    fi
+}
+
+goes_on() { # model, flags: no cycle without progress, where who can go on does so at some time
+    wanted "$1" || return 0
+    if ! check "$1" '-O2 -DNP -DNFAIR=3' '-l -f' "$2"; then fail "$1" "$2" 'not checked'
+    elif ! grep -q 'errors: 0' said; then fail "$1" "$2" 'a cycle without progress'
+    elif grep -q 'max search depth too small' said; then fail "$1" "$2" 'not searched to its end'
+    else say "$1" "${2:--}" "goes on: $(figures)"
+    fi
+}
+
+refutes() { # model, flags of mutants
+    wanted "$1" || return 0
+    model=$1
+    shift
+    for flag in "$@"; do
+        if ! check "$model" '-O0 -DSAFETY' '' "$flag"; then fail "$model" "$flag" 'not checked'
+        elif ! grep -qE '^pan:1: (assertion violated|invalid end state)' said; then fail "$model" "$flag" 'a mutant that lives'
+        else say "$model" "$flag" 'fails, as it must'
+        fi
+    done
+}
+
+proves turns -DSC
+goes_on turns "-DSC -DCALLS=0"
+proves turns ''
+refutes turns -DNO_FENCE_IN_PUBLISH -DNO_FENCE_IN_WAIT -DNO_COMPARE -DWORD_FIRST -DDEATH_FIRST -DCALLS=4
+exit $status
