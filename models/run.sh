@@ -68,4 +68,6 @@ proves turns -DSC
 goes_on turns "-DSC -DCALLS=0"
 proves turns ''
 refutes turns -DNO_FENCE_IN_PUBLISH -DNO_FENCE_IN_WAIT -DNO_COMPARE -DWORD_FIRST -DDEATH_FIRST -DCALLS=4
+proves lane ''
+refutes lane -DPEEK -DTWO_STEPS -DNO_FRESH -DDEATH_FIRST
 exit $status
