@@ -70,4 +70,6 @@ proves turns ''
 refutes turns -DNO_FENCE_IN_PUBLISH -DNO_FENCE_IN_WAIT -DNO_COMPARE -DWORD_FIRST -DDEATH_FIRST -DCALLS=4
 proves lane ''
 refutes lane -DPEEK -DTWO_STEPS -DNO_FRESH -DDEATH_FIRST
+proves ring ''
+refutes ring -DNO_RECHECK -DNO_ODD -DNO_RELEASE -DNO_ACQUIRE -DNO_COUNT
 exit $status
