@@ -72,4 +72,6 @@ proves lane ''
 refutes lane -DPEEK -DTWO_STEPS -DNO_FRESH -DDEATH_FIRST
 proves ring ''
 refutes ring -DNO_RECHECK -DNO_ODD -DNO_RELEASE -DNO_ACQUIRE -DNO_COUNT
+proves names ''
+refutes names -DNO_LOCK -DNO_SECOND_LOOK -DNO_DIAL -DKEEP_DEAD
 exit $status
