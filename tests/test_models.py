@@ -18,7 +18,9 @@ MODELS = legs.ROOT / "models"
 def test_model_is_proved_and_its_mutants_fail(model: str) -> None:
     legs.need("spin", "cc")
     environment = {**os.environ, "MODELS": model, "MODEL_TIMEOUT_S": "30"}
-    done = subprocess.run([MODELS / "run.sh"], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        [MODELS / "run.sh"], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert any("proved: " in line for line in lines), "the script checks no model of this name"
@@ -31,5 +33,10 @@ def test_every_mutant_that_a_model_names_is_run() -> None:
     for path in MODELS.glob("*.pml"):
         comment = path.read_text().split("*/", 1)[0]
         named = {word.strip("(),.") for word in comment.split("Mutants", 1)[1].split() if word.startswith("-D")}
-        run = {word for line in script.splitlines() if line.startswith(f"refutes {path.stem} ") for word in line.split()[2:]}
+        run = {
+            word
+            for line in script.splitlines()
+            if line.startswith(f"refutes {path.stem} ")
+            for word in line.split()[2:]
+        }
         assert named == run, path.name
