@@ -48,6 +48,7 @@ help:
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
+	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
 	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
 	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
@@ -120,7 +121,7 @@ lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
 C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c bench/engines/loops/*.c engines/godot/src/*.[ch] examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
-    tests/interop/*/*.c)
+    tests/interop/*/*.c tests/fuzz/*.[ch])
 
 .PHONY: format
 format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -228,6 +229,42 @@ $(foreach compiler,$(COMPILERS),\
     $(if $(call compiles,$(compiler),c),$(eval $(call check,$(compiler),c,c99,c99)),$(info $(compiler) is not here: no C check with it))\
     $(if $(call compiles,$(compiler),c++),$(eval $(call check,$(compiler),c++,c++17,c++11)),$(info $(compiler) has no C++ here: no C++ check with it)))
 endif
+
+# ---- Fuzzing: tests/fuzz/README.md ------------------------------------------------------------------------------------------------
+
+# By clang alone. The library is built twice: under the sanitizers, and to count what is reached.
+FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS := $(filter-out fuzz_platform,$(FUZZ_TARGETS))
+FUZZ_CFLAGS := -std=c99 -O1 -g -Wall -Wextra -Werror -Iinclude -D_GNU_SOURCE
+FUZZ_CHECKED := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_COUNTED := -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
+FUZZ_OBJECTS := $(patsubst csrc/%.c,%.o,$(PORTABLE)) fuzz_platform.o
+
+.PHONY: fuzz fuzz-checked fuzz-counted fuzz-corpus
+fuzz:
+	@$(PARALLEL) fuzz-checked fuzz-counted
+	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+fuzz-checked: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/checked/%) $(BUILD)/fuzz/checked/make_corpus
+fuzz-counted: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/counted/%)
+fuzz-corpus: $(BUILD)/fuzz/checked/make_corpus
+	$< tests/fuzz/corpus
+
+define fuzz_with # folder, flags of objects, of programs
+$(BUILD)/fuzz/$(1)/%.o: csrc/%.c $(HEADERS)
+	@mkdir -p $$(@D)
+	$(FUZZ_CC) $(FUZZ_CFLAGS) $(2) -c -o $$@ $$<
+$(BUILD)/fuzz/$(1)/%.o: tests/fuzz/%.c tests/fuzz/fuzz.h $(wildcard csrc/platform_*) $(HEADERS)
+	@mkdir -p $$(@D)
+	$(FUZZ_CC) $(FUZZ_CFLAGS) $(2) -c -o $$@ $$<
+$(FUZZ_TARGETS:%=$(BUILD)/fuzz/$(1)/%): $(BUILD)/fuzz/$(1)/%: $(BUILD)/fuzz/$(1)/%.o $(FUZZ_OBJECTS:%=$(BUILD)/fuzz/$(1)/%)
+	$(FUZZ_CC) -g $(2) $(3) -o $$@ $$^
+endef
+$(eval $(call fuzz_with,checked,$(FUZZ_CHECKED),-fsanitize=fuzzer))
+$(eval $(call fuzz_with,counted,$(FUZZ_COUNTED),-fsanitize=fuzzer))
+$(BUILD)/fuzz/checked/make_corpus: $(BUILD)/fuzz/checked/make_corpus.o $(FUZZ_OBJECTS:%=$(BUILD)/fuzz/checked/%)
+	$(FUZZ_CC) -g -fsanitize=address,undefined -o $@ $^
 
 # ---- C++: libferry.hpp, with its example and test ---------------------------------------------------------------------------------
 

@@ -1,0 +1,153 @@
+/* What the targets have in common. A target is given bytes and may do anything with them; it fails if the library crashes, reads or writes
+ * outside, waits for longer than it was told to, or breaks a promise that EXPECT states. */
+#ifndef FERRY_TESTS_FUZZ_H
+#define FERRY_TESTS_FUZZ_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <libferry.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static inline void fuzz_fail(const char *file, int line, const char *what) {
+    fprintf(stderr, "%s:%d: failed: %s\n", file, line, what);
+    abort();
+}
+
+#define EXPECT(condition) ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* ---- The bytes, taken from the front; where there are no more, zeros ---- */
+
+typedef struct fuzz_input {
+    const uint8_t *at, *end;
+} fuzz_input;
+
+static inline uint64_t fuzz_take(fuzz_input *input, uint32_t bytes) {
+    uint64_t value = 0;
+    size_t left = (size_t)(input->end - input->at), count = left < bytes ? left : bytes;
+    memcpy(&value, input->at, count);
+    input->at += count;
+    return value;
+}
+
+/* ---- The platform: Linux's, with a clock of its own and memory that nothing lies beside ---- */
+
+/* Nanoseconds. It goes on by a little whenever somebody looks, and by all of a sleep at once. */
+extern int64_t fuzz_clock_ns;
+
+/* Memory that has been mapped for writing, oldest first: the regions of the sides, and rings. */
+#define FUZZ_MAPPINGS 16
+typedef struct fuzz_mapping {
+    char *start;
+    uint64_t bytes;
+    uint64_t immutable; /* its first bytes, which the library has made read-only */
+} fuzz_mapping;
+extern fuzz_mapping fuzz_mappings[FUZZ_MAPPINGS];
+extern uint32_t fuzz_num_mappings;
+
+/* Writes into a mapping, as the peer's process would that has one of its own. */
+void fuzz_poke(const fuzz_mapping *mapping, uint64_t at, const void *value, uint64_t bytes);
+
+/* ---- Looking at what the library hands out ---- */
+
+static inline void fuzz_touch(const void *start, uint64_t bytes) {
+    const volatile char *at = (const volatile char *)start;
+    if (bytes > 0) (void)at[0], (void)at[bytes - 1];
+}
+
+/* Reads what a turn points at: the first and the last byte of each row of each field, all columns and all blobs. */
+static inline void fuzz_look_at(const ferry_turn *turn, uint32_t num_rows) {
+    uint32_t i, row;
+    uint64_t at;
+    for (i = 0; i < turn->num_fields; i++) {
+        for (row = 0; row < num_rows; row++) fuzz_touch((const char *)turn->data[i] + turn->stride[i] * row, turn->stride[i]);
+        if (turn->present[i] != NULL) fuzz_touch(turn->present[i], num_rows);
+        if (turn->final_data[i] != NULL) fuzz_touch(turn->final_data[i], turn->stride[i] * num_rows);
+        if (turn->final_present[i] != NULL) fuzz_touch(turn->final_present[i], num_rows);
+    }
+    fuzz_touch(turn->reward, sizeof(double) * num_rows);
+    fuzz_touch(turn->episode, sizeof(uint64_t) * num_rows);
+    fuzz_touch(turn->seed, sizeof(int64_t) * num_rows);
+    fuzz_touch(turn->terminated, num_rows), fuzz_touch(turn->truncated, num_rows), fuzz_touch(turn->status, num_rows);
+    EXPECT(turn->num_rows <= num_rows);
+    for (i = 0; i < turn->num_rows; i++) EXPECT(turn->rows[i] < num_rows && (i == 0 || turn->rows[i] > turn->rows[i - 1]));
+    for (at = 0; at < turn->blob.size_bytes && turn->blob.format != FERRY_NONE; at++) fuzz_touch((const char *)turn->blob.data + at, 1);
+    for (at = 0; at < turn->step_blob.size_bytes && turn->step_blob.format != FERRY_NONE; at++)
+        fuzz_touch((const char *)turn->step_blob.data + at, 1);
+}
+
+/* ---- Environments and agents ---- */
+
+enum { FUZZ_SEEN, FUZZ_PUSH, FUZZ_WORDS, FUZZ_CHOICES, FUZZ_SCORE, FUZZ_FIELDS };
+
+/* A field of each sort: numbers, a list that is written and one that is read, choices with bounds of their own, an info. */
+static inline void fuzz_fields(ferry_field fields[FUZZ_FIELDS], const int32_t low[2], const int32_t high[2]) {
+    memset(fields, 0, FUZZ_FIELDS * sizeof *fields);
+    fields[FUZZ_SEEN].path = "seen", fields[FUZZ_SEEN].dtype = FERRY_F64, fields[FUZZ_SEEN].ndim = 1, fields[FUZZ_SEEN].shape[0] = 3;
+    fields[FUZZ_SEEN].low = -1, fields[FUZZ_SEEN].high = 1;
+    fields[FUZZ_PUSH].path = "push", fields[FUZZ_PUSH].role = FERRY_ACTION, fields[FUZZ_PUSH].kind = FERRY_DISCRETE;
+    fields[FUZZ_PUSH].n = 5, fields[FUZZ_PUSH].start = 10;
+    fields[FUZZ_WORDS].path = "words/said", fields[FUZZ_WORDS].kind = FERRY_STRING, fields[FUZZ_WORDS].capacity = 20;
+    fields[FUZZ_CHOICES].path = "choices#0", fields[FUZZ_CHOICES].role = FERRY_ACTION, fields[FUZZ_CHOICES].kind = FERRY_MULTI_DISCRETE;
+    fields[FUZZ_CHOICES].dtype = FERRY_I32, fields[FUZZ_CHOICES].ndim = 1, fields[FUZZ_CHOICES].shape[0] = 2;
+    fields[FUZZ_CHOICES].low_each = low, fields[FUZZ_CHOICES].high_each = high, fields[FUZZ_CHOICES].capacity = 3;
+    fields[FUZZ_SCORE].path = "score", fields[FUZZ_SCORE].role = FERRY_INFO, fields[FUZZ_SCORE].dtype = FERRY_F32;
+}
+
+static const int32_t fuzz_low[2] = {-1, 0}, fuzz_high[2] = {1, 4};
+
+enum { FUZZ_ROWS = 3, FUZZ_BLOB_BYTES = 256, FUZZ_REALTIME = 3 }; /* ways of playing: the autoreset modes, and real time */
+
+static inline ferry_env_desc fuzz_env_desc(const char *address, ferry_field fields[FUZZ_FIELDS], uint32_t mode, uint32_t num_rows) {
+    ferry_env_desc desc;
+    fuzz_fields(fields, fuzz_low, fuzz_high);
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc, desc.address = address, desc.name = "fuzzed", desc.fields = fields, desc.num_fields = FUZZ_FIELDS;
+    desc.about.data = "{}", desc.about.size_bytes = 2, desc.about.format = FERRY_JSON;
+    desc.blob_bytes = FUZZ_BLOB_BYTES, desc.max_bytes = 1 << 20;
+    desc.takes_calls = 1, desc.realtime = mode == FUZZ_REALTIME, desc.num_rows = desc.realtime ? 1 : num_rows;
+    return desc;
+}
+
+static inline void fuzz_drop_log(void *user, int level, const char *text) { (void)user, (void)level, fuzz_touch(text, strlen(text) + 1); }
+
+static inline ferry_env *fuzz_open_env(const char *address, uint32_t mode, uint32_t num_rows) {
+    ferry_field fields[FUZZ_FIELDS];
+    ferry_env_desc desc = fuzz_env_desc(address, fields, mode, num_rows);
+    ferry_env *env;
+    ferry_why why;
+    desc.log = fuzz_drop_log;
+    if (ferry_env_open(&desc, &env, &why) < 0) fprintf(stderr, "%s\n", why.text), abort();
+    return env;
+}
+
+static inline ferry_agent *fuzz_open_agent(const char *address, uint32_t mode) {
+    ferry_agent_desc desc;
+    ferry_agent *agent;
+    ferry_why why;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc, desc.address = address, desc.max_bytes = 1 << 20, desc.log = fuzz_drop_log;
+    desc.realtime = mode == FUZZ_REALTIME, desc.autoreset = desc.realtime ? FERRY_AUTORESET_DISABLED : mode;
+    if (ferry_agent_open(&desc, &agent, &why) < 0) fprintf(stderr, "%s\n", why.text), abort();
+    return agent;
+}
+
+static inline ferry_observer *fuzz_open_observer(const char *address) {
+    ferry_observer_desc desc;
+    ferry_observer *observer;
+    ferry_why why;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc, desc.address = address, desc.max_bytes = 1 << 22, desc.log = fuzz_drop_log;
+    if (ferry_observer_open(&desc, &observer, &why) < 0) fprintf(stderr, "%s\n", why.text), abort();
+    return observer;
+}
+
+/* The folder where names are served, removed at the end; begins with the first call. */
+const char *fuzz_directory(void);
+
+#endif

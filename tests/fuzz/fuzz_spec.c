@@ -1,0 +1,130 @@
+/* A region's description, as an agent and an observer read it from memory that another process made: the bytes are the region's beginning.
+ * What is accepted must be safe to use, so everything that the library would read is read. */
+#include "fuzz.h"
+
+#include "../../csrc/lane.h"
+#include "../../csrc/rules.h"
+#include "../../csrc/turns.h"
+
+#define MOST_BYTES ((uint64_t)1 << 20)
+
+/* What the spec says of itself, to people and to programs. */
+static void read_words(const ferry__spec *spec) {
+    uint32_t i, k;
+    EXPECT(strlen(spec->desc.name) == spec->header.name_bytes);
+    fuzz_touch(spec->desc.about.data, spec->desc.about.size_bytes);
+    EXPECT(spec->desc.num_rows >= 1 && spec->desc.num_rows <= FERRY_MAX_ROWS);
+    for (i = 0; i < spec->desc.num_fields; i++) {
+        const ferry_field *field = &spec->fields[i];
+        uint64_t bytes = ferry_dtype_bytes(field->dtype);
+        EXPECT(bytes > 0 && strlen(field->path) == spec->entries[i].path_bytes && field->ndim <= FERRY_MAX_NDIM);
+        for (k = 0; k < field->ndim; k++) bytes *= field->shape[k];
+        if (field->low_each != NULL) fuzz_touch(field->low_each, bytes), fuzz_touch(field->high_each, bytes);
+        if (field->kind == FERRY_DISCRETE) EXPECT(field->n >= 1);
+    }
+}
+
+/* Reads it, and sees that it can be changed by its writer: neither what never changes nor the other side's part lies there. */
+static void read_part(const ferry__spec *spec, const char *base, uint64_t part, uint64_t part_bytes, const void *start, uint64_t bytes) {
+    uint64_t at = (uint64_t)((const char *)start - base);
+    EXPECT(at >= spec->parts_begin && at >= part && at <= part + part_bytes && bytes <= part + part_bytes - at);
+    fuzz_touch(start, bytes);
+}
+
+static void read_slot_of_env(const ferry__spec *spec, const char *base, const char *slot) {
+    const ferry__header *header = &spec->header;
+    read_part(spec, base, header->env_offset, header->env_bytes, slot, sizeof(ferry__slot));
+    read_part(spec, base, header->env_offset, header->env_bytes, slot, spec->fields_end[FERRY__ENV - 1]);
+    read_part(spec, base, header->env_offset, header->env_bytes, slot + header->env_blob, header->blob_bytes);
+    if (spec->realtime)
+        read_part(spec, base, header->env_offset, header->env_bytes, slot + spec->group.frame_moment_offset, sizeof(ferry__moment));
+}
+
+static void read_slot_of_agent(const ferry__spec *spec, const char *base, const char *slot) {
+    const ferry__header *header = &spec->header;
+    read_part(spec, base, header->agent_offset, header->agent_bytes, slot, sizeof(ferry__slot));
+    read_part(spec, base, header->agent_offset, header->agent_bytes, slot, spec->fields_end[FERRY__AGENT - 1]);
+    read_part(spec, base, header->agent_offset, header->agent_bytes, slot + header->agent_blob, header->blob_bytes);
+    read_part(spec, base, header->agent_offset, header->agent_bytes, slot + spec->group.rows_offset, 4 * (uint64_t)spec->group.num_rows);
+    if (spec->realtime)
+        read_part(spec, base, header->agent_offset, header->agent_bytes, slot + spec->group.action_moment_offset, sizeof(ferry__moment));
+}
+
+/* Reads all that an agent would, of a region that it has accepted. */
+static void use(const ferry__spec *spec, char *base) {
+    const ferry__header *header = &spec->header;
+    char *answers[FERRY__ANSWERS], *message = base + header->agent_slot;
+    uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : 2;
+    ferry__turns turns;
+    ferry_why why;
+    fuzz_touch(base + header->agent_offset, sizeof(ferry__line)), fuzz_touch(base + header->env_offset, sizeof(ferry__line));
+    ferry__turns_place(spec, base, answers);
+    EXPECT(ferry__turns_open(&turns, spec, answers, message, &why) == 0);
+    for (i = 0; i < num_slots; i++) read_slot_of_env(spec, base, answers[i]), fuzz_look_at(&turns.turn[i], spec->group.num_rows);
+    read_slot_of_agent(spec, base, message);
+    if (spec->realtime) {
+        ferry__lane lane;
+        ferry__lane_open(&lane, base + header->env_offset + FERRY__ACTIONS_WORD, base + header->action_slots,
+                         ferry__lane_pitch(header->agent_blob, header->blob_bytes), 0);
+        for (i = 0; i < FERRY__LANE_SLOTS; i++) read_slot_of_agent(spec, base, (const char *)lane.slot[i]);
+        fuzz_touch(base + header->env_offset, FERRY__LANES_END);
+    }
+    for (i = 0; i < header->num_fields; i++)
+        if (spec->entries[i].role == FERRY_ACTION)
+            (void)ferry__spec_check_action(spec, i, (const char *)turns.turn[0].data[i], turns.all, spec->group.num_rows, &why);
+    ferry__turns_close(&turns);
+}
+
+/* The whole region, as agents map it. */
+static void take_region(const uint8_t *data, size_t size, uint64_t region_bytes) {
+    uint64_t known = size < region_bytes ? size : region_bytes;
+    void *base;
+    ferry__spec spec;
+    ferry_why why;
+    EXPECT(posix_memalign(&base, FERRY__PAGE, (size_t)region_bytes) == 0);
+    memcpy(base, data, (size_t)known);
+    memset((char *)base + known, 0, (size_t)(region_bytes - known));
+    if (ferry__spec_take((const char *)base, region_bytes, region_bytes, &spec, &why) == 0) {
+        read_words(&spec);
+        use(&spec, (char *)base);
+        ferry__spec_clear(&spec);
+    } else EXPECT(why.code < 0 && why.text[0] != 0);
+    free(base);
+}
+
+/* Its beginning alone, as rings have it: the region may be of any size, and no byte of it is there. */
+static void take_beginning(const uint8_t *data, size_t size) {
+    ferry__header header;
+    void *base;
+    ferry__spec spec;
+    ferry_why why;
+    memcpy(&header, data, sizeof header);
+    EXPECT(posix_memalign(&base, FERRY__PAGE, size) == 0);
+    memcpy(base, data, size);
+    if (ferry__spec_take((const char *)base, size, header.region_bytes, &spec, &why) == 0) read_words(&spec), ferry__spec_clear(&spec);
+    free(base);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    ferry__header header;
+    uint64_t region_bytes;
+    uint8_t *mended;
+    if (size < sizeof header) return 0;
+    memcpy(&header, data, sizeof header);
+    region_bytes = header.region_bytes / FERRY__PAGE * FERRY__PAGE;
+    if (region_bytes == 0 || region_bytes > MOST_BYTES) region_bytes = ferry__round_up(size, FERRY__PAGE);
+    take_region(data, size, region_bytes);
+    take_beginning(data, size);
+    /* What few bytes would pass by chance, so that those behind it are looked at. */
+    memcpy(header.magic, FERRY__REGION_MAGIC, sizeof header.magic);
+    header.endian = FERRY__ENDIAN, header.abi_major = FERRY__ABI_MAJOR, header.incompat &= FERRY__FEATURES_KNOWN;
+    header.region_bytes = region_bytes, header.num_groups = 1;
+    header.header_bytes = sizeof(ferry__header), header.group_bytes = sizeof(ferry__group), header.field_bytes = sizeof(ferry__entry);
+    mended = (uint8_t *)malloc(size);
+    EXPECT(mended != NULL);
+    memcpy(mended, data, size);
+    memcpy(mended, &header, sizeof header);
+    take_region(mended, size, region_bytes);
+    free(mended);
+    return 0;
+}

@@ -1,0 +1,60 @@
+"""What the fuzz targets begin with, replayed: real regions and games, and every input that has once shown a fault."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import legs
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "tests" / "fuzz" / "corpus"
+PROGRAMS = ROOT / "build" / "fuzz" / "checked"
+TARGETS = sorted(path.stem for path in (ROOT / "tests" / "fuzz").glob("fuzz_*.c") if path.stem != "fuzz_platform")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Builds the targets, where clang has a fuzzer."""
+    clang, make = legs.need("clang", "make")
+    source = tmp_path_factory.mktemp("fuzzer") / "target.c"
+    source.write_text("int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return data && !size; }")
+    probe = [clang, "-fsanitize=fuzzer,address,undefined", source, "-o", source.with_suffix("")]
+    if subprocess.run(probe, capture_output=True, timeout=60).returncode != 0:
+        legs.miss("clang has no fuzzer here (libclang-rt-dev)", "clang")
+    subprocess.run([make, "-j2", "fuzz-checked", f"FUZZ_CC={clang}"], cwd=ROOT, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_in_the_corpus_shows_a_fault(
+    target: str, runtime_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(runtime_dir))
+    inputs = sorted((CORPUS / target).iterdir())
+    assert inputs
+    command = [
+        PROGRAMS / target,
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-malloc_limit_mb=512",
+        "-artifact_prefix=",
+        *inputs,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Executed ") == len(inputs)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_is_of_this_version_of_the_layout(target: str, tmp_path: Path) -> None:
+    subprocess.run([PROGRAMS / "make_corpus", tmp_path], check=True, timeout=60)
+    made, kept = files(tmp_path / target), files(CORPUS / target)
+    stale = [name for name, content in made.items() if kept.get(name) != content]
+    assert not stale, "make fuzz-corpus writes them anew"
+    assert all(name in made or name.startswith("found_") for name in kept)
