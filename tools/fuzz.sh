@@ -32,10 +32,10 @@ if ! command -v llvm-profdata >/dev/null || ! command -v llvm-cov >/dev/null; th
     exit $status
 fi
 llvm-profdata merge -o "$folder/reached.profdata" "$folder"/*.profraw || exit 1
-objects=
-for target in "$@"; do objects="$objects -object=$folder/counted/$target"; done
+objects= # a program, then the others with an option each
+for target in "$@"; do objects="$objects${objects:+ -object} $folder/counted/$target"; done
 echo 'of what reads foreign bytes, lines and branches reached:'
 # shellcheck disable=SC2086  # a list
-llvm-cov report -instr-profile="$folder/reached.profdata" $objects csrc/*.c >"$folder/reached.txt" || exit 1
+llvm-cov report $objects -instr-profile="$folder/reached.profdata" csrc/*.c >"$folder/reached.txt" || exit 1
 awk '/^(rules|spec|turns|rows|ring|blob|gallery|channel|observer|agent|env)\.c |^TOTAL/ {print "    " $1, $10, $13}' "$folder/reached.txt"
 exit $status

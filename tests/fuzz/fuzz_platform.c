@@ -1,5 +1,5 @@
-/* Linux's platform for the targets. Time passes only as they wait, so that a run repeats itself and no wait takes long. Memory that is mapped
- * for writing is noted, and lies between pages that nobody may touch: the sanitizer knows nothing of mappings. */
+/* Linux's platform for the targets. Time passes only as they wait, so that a run repeats itself and no wait takes long. Memory that is
+ * mapped for writing is noted, and all that is mapped lies between pages that nobody may touch: the sanitizer knows nothing of mappings. */
 #include "fuzz.h"
 
 #include <sys/mman.h>

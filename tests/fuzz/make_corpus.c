@@ -177,6 +177,10 @@ static void write_plays(void) {
         {"lane", "03 0900 05 0b 05 0307000001 0b 0800 03070080ff 05 0b"},
         {"ring", "00 0900 05 0b 0d00 05 0d00 05 03c0800001 0d40 02c1180001 0d40"},
         {"head", "00 0900 05 02080400 04 0b 0800 02050400 09 05"},
+        /* An action's list: too long, in a blob that is not there, with elements outside their bounds. */
+        {"list", "00 0900 05 0b 0810 05 0b 0808 0105480004000000 05 0b"},
+        {"list_in_blob", "00 0900 05 0b 0808 01054800ffffffff 05 0b 0900 05 0b 0808 0105500009000000 05 0b"},
+        {"list_realtime", "03 0900 05 0b 0810 05 0808 010b8800ffffffff 05 0808 010b880004000000 05"},
         {"foreign", "08 0e 05 0e 05 00023800 ffffffffffffffff 0e 05 0900 0b"},
     };
     size_t i;
