@@ -50,6 +50,19 @@ static void read_slot_of_agent(const ferry__spec *spec, const char *base, const 
         read_part(spec, base, header->agent_offset, header->agent_bytes, slot + spec->group.action_moment_offset, sizeof(ferry__moment));
 }
 
+/* Columns lie before fields, and fields before blobs: a message is copied in such pieces. */
+static void check_order(const ferry__spec *spec) {
+    uint32_t i;
+    for (i = 0; i < spec->header.num_fields; i++) {
+        const ferry__entry *entry = &spec->entries[i];
+        uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
+        EXPECT(entry->offset >= spec->columns_end[writer]);
+        EXPECT(entry->offset + entry->stride * spec->group.num_rows <= spec->fields_end[writer]);
+    }
+    EXPECT(spec->header.agent_blob >= spec->fields_end[FERRY__AGENT - 1]);
+    EXPECT(spec->header.env_blob >= spec->fields_end[FERRY__ENV - 1]);
+}
+
 /* Reads all that an agent would, of a region that it has accepted. */
 static void use(const ferry__spec *spec, char *base) {
     const ferry__header *header = &spec->header;
@@ -57,6 +70,7 @@ static void use(const ferry__spec *spec, char *base) {
     uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : 2;
     ferry__turns turns;
     ferry_why why;
+    check_order(spec);
     fuzz_touch(base + header->agent_offset, sizeof(ferry__line)), fuzz_touch(base + header->env_offset, sizeof(ferry__line));
     ferry__turns_place(spec, base, answers);
     EXPECT(ferry__turns_open(&turns, spec, answers, message, &why) == 0);

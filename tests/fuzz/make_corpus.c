@@ -176,6 +176,7 @@ static void write_plays(void) {
         {"early", "00 0900 05 0b 03050000 01 05 0b"},
         {"lane", "03 0900 05 0b 05 0307000001 0b 0800 03070080ff 05 0b"},
         {"ring", "00 0900 05 0b 0d00 05 0d00 05 03c0800001 0d40 02c1180001 0d40"},
+        {"ring_early", "00 0900 05 0b 0d00 0f20 05 0f20 05 00c040004000000000000000 0d00 05 0d40"},
         {"head", "00 0900 05 02080400 04 0b 0800 02050400 09 05"},
         /* An action's list: too long, in a blob that is not there, with elements outside their bounds. */
         {"list", "00 0900 05 0b 0810 05 0b 0808 0105480004000000 05 0b"},
