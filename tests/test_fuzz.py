@@ -25,9 +25,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     clang, make = legs.need("clang", "make")
     source = tmp_path_factory.mktemp("fuzzer") / "target.c"
     source.write_text("int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return data && !size; }")
-    probe = [clang, "-fsanitize=fuzzer,address,undefined", source, "-o", source.with_suffix("")]
+    probe = [clang, "-fsanitize=fuzzer,address,undefined", str(source), "-o", str(source.with_suffix(""))]
     if subprocess.run(probe, capture_output=True, timeout=60).returncode != 0:
-        legs.miss("clang has no fuzzer here (libclang-rt-dev)", "clang")
+        legs.miss("clang has no fuzzer here (libclang-rt-dev)", "libfuzzer")
     subprocess.run([make, "-j2", "fuzz-checked", f"FUZZ_CC={clang}"], cwd=ROOT, check=True, timeout=300)
 
 
@@ -39,12 +39,12 @@ def test_nothing_in_the_corpus_shows_a_fault(
     inputs = sorted((CORPUS / target).iterdir())
     assert inputs
     command = [
-        PROGRAMS / target,
+        str(PROGRAMS / target),
         "-timeout=10",
         "-rss_limit_mb=2048",
         "-malloc_limit_mb=512",
         "-artifact_prefix=",
-        *inputs,
+        *map(str, inputs),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
