@@ -92,14 +92,10 @@ static void ferry__agent_show(ferry_agent *agent, int shown) {
 }
 
 static void ferry__agent_open_lanes(ferry_agent *agent, char *base) {
-    const ferry__header *header = &agent->spec.header;
     ferry__view *view = &agent->view;
     int i;
     memset(view, 0, sizeof *view);
-    ferry__lane_open(&view->frames, base + header->env_offset + FERRY__FRAMES_WORD, base + header->frame_slots,
-                     ferry__lane_pitch(header->env_blob, header->blob_bytes), FERRY__LANE_SLOTS - 1);
-    ferry__lane_open(&view->actions, base + header->env_offset + FERRY__ACTIONS_WORD, base + header->action_slots,
-                     ferry__lane_pitch(header->agent_blob, header->blob_bytes), 0);
+    ferry__lanes_open(&agent->spec.header, base, FERRY__AGENT, &view->frames, &view->actions);
     for (i = 0; i < FERRY__LANE_SLOTS; i++) {
         ferry_turn *turn = &agent->turns.turn[2 + i];
         turn->kind = FERRY_STEP, turn->peer_pid = agent->channel.peer_pid;

@@ -91,6 +91,9 @@ struct ferry_env {
     ferry__world world;
 };
 
+/* Has the program something to answer? */
+static int ferry__env_is_held(const ferry_env *env) { return env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME; }
+
 /* ---- Handshake ---- */
 
 /* Where the columns of the answer under way lie, and what the program sees of them. */
@@ -100,13 +103,9 @@ static void ferry__env_show_columns(ferry_env *env, ferry_turn *turn, const ferr
 }
 
 static void ferry__env_open_lanes(ferry_env *env, char *base) {
-    const ferry__header *header = &env->spec.header;
     int i;
     env->world.published = 0;
-    ferry__lane_open(&env->world.frames, base + header->env_offset + FERRY__FRAMES_WORD, base + header->frame_slots,
-                     ferry__lane_pitch(header->env_blob, header->blob_bytes), 0);
-    ferry__lane_open(&env->world.actions, base + header->env_offset + FERRY__ACTIONS_WORD, base + header->action_slots,
-                     ferry__lane_pitch(header->agent_blob, header->blob_bytes), FERRY__LANE_SLOTS - 1);
+    ferry__lanes_open(&env->spec.header, base, FERRY__ENV, &env->world.frames, &env->world.actions);
     for (i = 0; i < FERRY__LANE_SLOTS; i++) ferry__env_show_columns(env, &env->turns.turn[2 + i], &env->columns);
 }
 
@@ -462,7 +461,7 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
 static int ferry__env_may_answer(ferry_env *env) {
     if (!ferry__channel_is_mine(&env->channel)) return FERRY_EFORKED;
     if (env->channel.lost == 0) env->channel.why.code = 0;
-    if (env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME) return 1;
+    if (ferry__env_is_held(env)) return 1;
     if (env->abandoned) return 0;
     return ferry__fail(&env->channel.why, FERRY_ESTATE, "there is no turn to answer: ferry_env_wait gives one");
 }
@@ -724,7 +723,7 @@ static int ferry__env_take(ferry_env *env) {
 static int ferry__env_leave(ferry_env *env, const ferry_turn **out) {
     uint32_t pid = env->channel.peer_pid;
     int reason = env->channel.lost;
-    env->abandoned = env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME, env->holding = FERRY__HOLDING_NOTHING;
+    env->abandoned = ferry__env_is_held(env), env->holding = FERRY__HOLDING_NOTHING;
     ferry__outbox_clear(&env->outbox);
     ferry__env_show(env, FERRY__NO_OS);
     ferry__channel_hang_up(&env->channel);
@@ -817,8 +816,7 @@ static int ferry__env_find_frame(ferry_env *env, int64_t timeout_ns, const ferry
     if (got >= 0 && timeout_ns != 0 && (world->action_ns == 0 || world->answers != world->frame)) {
         got = ferry__channel_await_lane(channel, world->actions.word, ferry__load_acquire(world->actions.word) & ~FERRY__LANE_FRESH,
                                         env->in, next, timeout_ns);
-        if (got == FERRY__INTERRUPTED) return 0;
-        if (got > 0) return 0; /* an action, perhaps of an older frame: look again */
+        if (got > 0 || got == FERRY__INTERRUPTED) return 0; /* an action, perhaps of an older frame, or a turn: look again */
     }
     if (got < 0) return ferry__env_leave(env, out);
     return ferry__env_begin_frame(env, out);
@@ -833,7 +831,7 @@ static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_
         *out = &env->turns.turn[env->which];
         return 1;
     }
-    if (env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME) {
+    if (ferry__env_is_held(env)) {
         channel->why.code = 0;
         if (timeout_ns != 0)
             return ferry__fail(&channel->why, FERRY_ESTATE,

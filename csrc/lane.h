@@ -30,6 +30,16 @@ static inline void ferry__lane_open(ferry__lane *lane, char *word, char *slots, 
     for (i = 0; i < FERRY__LANE_SLOTS; i++) lane->slot[i] = (ferry__slot *)(void *)(slots + pitch * i);
 }
 
+/* Both lanes of a region, by the private copy of its header. */
+static inline void ferry__lanes_open(const ferry__header *header, char *base, ferry__side side, ferry__lane *frames, ferry__lane *actions) {
+    const uint32_t writes = 0, reads = FERRY__LANE_SLOTS - 1;
+    char *words = base + header->env_offset;
+    ferry__lane_open(frames, words + FERRY__FRAMES_WORD, base + header->frame_slots,
+                     ferry__lane_pitch(header->env_blob, header->blob_bytes), side == FERRY__ENV ? writes : reads);
+    ferry__lane_open(actions, words + FERRY__ACTIONS_WORD, base + header->action_slots,
+                     ferry__lane_pitch(header->agent_blob, header->blob_bytes), side == FERRY__ENV ? reads : writes);
+}
+
 static inline ferry__slot *ferry__lane_mine(const ferry__lane *lane) { return lane->slot[lane->mine]; }
 
 /* Where the peer has damaged the word one's own slot stays one's own. */
