@@ -49,6 +49,7 @@ help:
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
+	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
 	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
 	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
@@ -62,7 +63,7 @@ demo: prerequisites
 
 .PHONY: test test-c
 test: prerequisites
-	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches c-tests c-checks
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches c-tests c-checks campaign-programs
 	@tools/run_c_tests.sh $(C_TESTS)
 	@$(PY) -m pytest
 test-c:
@@ -121,7 +122,7 @@ lint-clang:
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
 C_FORMATTED = $(wildcard include/*.h csrc/*.[ch] ferry/*.c bench/engines/loops/*.c engines/godot/src/*.[ch] examples/c/*.[ch] bench/c/*.[ch] tests/c/*.[ch] tests/systems/*.[ch] \
-    tests/interop/*/*.c tests/fuzz/*.[ch])
+    tests/interop/*/*.c tests/fuzz/*.[ch] tests/campaign/*.[ch])
 
 .PHONY: format
 format: prerequisites $(VENV)/.package $(VENV)/.extra-dev
@@ -265,6 +266,29 @@ $(eval $(call fuzz_with,checked,$(FUZZ_CHECKED),-fsanitize=fuzzer))
 $(eval $(call fuzz_with,counted,$(FUZZ_COUNTED),-fsanitize=fuzzer))
 $(BUILD)/fuzz/checked/make_corpus: $(BUILD)/fuzz/checked/make_corpus.o $(FUZZ_OBJECTS:%=$(BUILD)/fuzz/checked/%)
 	$(FUZZ_CC) -g -fsanitize=address,undefined -o $@ $^
+
+# ---- Faults on purpose ------------------------------------------------------------------------------------------------------------
+
+# The same program twice: with the library as it is, to kill at random instants, and with one that calls at every function's beginning and end.
+# Addresses are the same in each process, and nm's.
+CAMPAIGN_KILLS ?= 10000
+CAMPAIGN_POINTS ?= 1
+CAMPAIGN := $(BUILD)/campaign/campaign $(BUILD)/campaign/campaign_points
+.PHONY: campaign campaign-programs
+campaign: prerequisites
+	@$(PARALLEL) $(VENV)/.package campaign-programs
+	@$(BUILD)/campaign/campaign --kills $(CAMPAIGN_KILLS)
+	@$(BUILD)/campaign/campaign_points --points $(CAMPAIGN_POINTS)
+	@$(PY) bench/death.py --times 50
+campaign-programs: $(CAMPAIGN)
+$(BUILD)/campaign/campaign: $(BUILD)/libferry.a
+$(BUILD)/campaign/campaign_points: $(BUILD)/campaign/libferry.o
+$(BUILD)/campaign/campaign_points: private LDFLAGS += -no-pie
+$(CAMPAIGN): $(wildcard tests/campaign/*.[ch]) tests/c/check.h
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $(filter %.c %.a %.o,$^) $(LDFLAGS)
+$(BUILD)/campaign/libferry.o: $(CSRC) $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fno-pie -finstrument-functions -c -o $@ csrc/libferry.c
 
 # ---- C++: libferry.hpp, with its example and test ---------------------------------------------------------------------------------
 

@@ -1,0 +1,33 @@
+"""A short campaign: deaths, stops and disconnections at some of the points where `make campaign` tries all of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).resolve().parent.parent / "build" / "campaign"
+VERDICT = "nothing torn, nothing old, nobody hung, nothing left"
+
+
+@pytest.mark.parametrize(
+    ("program", "option", "count"), [("campaign", "--kills", 120), ("campaign_points", "--points", 60)]
+)
+def test_whoever_survives_plays_on(
+    program: str, option: str, count: int, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(runtime_dir))
+    done = subprocess.run([PROGRAMS / program, option, str(count)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, total, verdict = done.stdout.splitlines()
+    assert verdict == VERDICT
+    killed, stopped, disconnected = (
+        int(number) for number in re.findall(r"(\d+) (?:killed|stopped|disconnected)", total)
+    )
+    if option == "--kills":
+        assert killed == count
+    else:
+        assert min(killed, stopped, disconnected) > 0
+    assert list(runtime_dir.glob("ferry-test-*")) == []
