@@ -3,58 +3,15 @@
  * An answer is owed from ferry_agent_send to the ferry_agent_wait that returns it, however many waits time out in between. The region's
  * spec is copied and checked once per connection; of what the environment writes later only heads and blobs are checked, because nothing
  * here computes with observations. */
+#include "agent.h"
+
 #include "atomics.h"
 #include "bell.h"
-#include "blob.h"
-#include "channel.h"
 #include "errors.h"
-#include "lane.h"
-#include "region.h"
 #include "rows.h"
-#include "rules.h"
-#include "spec.h"
-#include "turns.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What an agent in real time has besides. */
-typedef struct ferry__view {
-    ferry__lane frames, actions;
-    const ferry_turn *reset; /* the answer to a RESET, whose episode is not begun yet */
-    int runs;                /* an episode, as far as the frames say that were given */
-    uint64_t episode, frame; /* of the frame given last */
-    int64_t frame_ns, period_ns; /* when it was begun; how long frames take; 0: unknown */
-    double reward, returned;     /* of it: since the one before; in the whole episode */
-    uint8_t terminated, truncated, status;
-} ferry__view;
-
-struct ferry_agent {
-    ferry__channel channel;
-    ferry__spec spec;
-    ferry__region *region;
-    ferry__slot *out, *in[2];
-    ferry__turns turns; /* answers, by the env's slot */
-    ferry_turn request; /* being filled */
-    int64_t *seed;      /* [row] of the request; a step leaves those in the slot alone */
-    int seeded;         /* they are not all -1 */
-    uint32_t told_rows; /* what the slot says of how many rows a turn is about */
-    uint32_t *asked;    /* [row] the list of a turn about some of them, for its answer */
-    ferry_bell *bell;
-    ferry__inbox inbox;
-    ferry__outbox outbox;
-    uint64_t number;   /* of the turn that was sent last */
-    uint32_t which;    /* env's slot of its answer */
-    uint32_t next;     /* env's slot of the next observation */
-    uint32_t seen[2];  /* the last sequence word in each slot */
-    int64_t owed_ns;   /* since when its answer is waited for, by the waits that timed out; 0 if none did */
-    int owed;
-    uint32_t notice;   /* the sequence word of the next turn at whose sending the clock is read */
-    int64_t sent_ns, received_ns; /* of the turn that is timed; received_ns is 0 until its answer is here */
-    int64_t thought_ns;           /* from the answer of the one timed before to the next sending; 0: unknown */
-    ferry__plain expected; /* the answer, if it has no blob, like most */
-    ferry__view view;
-};
 
 /* ---- Handshake ---- */
 
@@ -91,19 +48,6 @@ static void ferry__agent_show(ferry_agent *agent, int shown) {
     ferry__platform_memory_settle(&agent->region->memory);
 }
 
-static void ferry__agent_open_lanes(ferry_agent *agent, char *base) {
-    ferry__view *view = &agent->view;
-    int i;
-    memset(view, 0, sizeof *view);
-    ferry__lanes_open(&agent->spec.header, base, FERRY__AGENT, &view->frames, &view->actions);
-    for (i = 0; i < FERRY__LANE_SLOTS; i++) {
-        ferry_turn *turn = &agent->turns.turn[2 + i];
-        turn->kind = FERRY_STEP, turn->peer_pid = agent->channel.peer_pid;
-        turn->reward = &view->reward, turn->episode = &view->episode, turn->status = &view->status;
-        turn->terminated = &view->terminated, turn->truncated = &view->truncated;
-    }
-}
-
 static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, ferry_why *why) {
     ferry_agent *agent = (ferry_agent *)user;
     const ferry__header *header = &agent->spec.header;
@@ -134,7 +78,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->request = agent->turns.turn[0];
     agent->request.seed = agent->seed;
     agent->channel.line->pid = ferry__platform_pid();
-    if (agent->spec.realtime) ferry__agent_open_lanes(agent, base);
+    if (agent->spec.realtime) ferry__view_open(agent, base);
     agent->told_rows = 0;
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
@@ -270,54 +214,6 @@ FERRY__COLD static void ferry__agent_note_sending(ferry_agent *agent, uint32_t s
     agent->notice = agent->channel.attend;
 }
 
-/* A turn has been sent to an environment that may sleep in its lane. A RESET ends the episode as far as this side is concerned. */
-FERRY__COLD static void ferry__agent_call_over(ferry_agent *agent) {
-    if (ferry__load_relaxed(&agent->channel.peer_line->parked) != 0) ferry__platform_wake(agent->channel.memory, agent->view.actions.word);
-    if (agent->request.kind != FERRY_RESET) return;
-    agent->view.reset = &agent->turns.turn[agent->next];
-    agent->view.runs = 0;
-}
-
-/* The episode whose RESET has been answered begins. */
-static void ferry__agent_begin_episode(ferry_agent *agent) {
-    ferry__view *view = &agent->view;
-    uint8_t status;
-    if (view->reset == NULL || agent->owed) return;
-    ferry__copy_in(&view->episode, view->reset->episode, sizeof view->episode);
-    ferry__copy_in(&status, view->reset->status, sizeof status);
-    view->reset = NULL;
-    view->runs = status == FERRY_ROW_OK, view->frame = 0, view->returned = 0, view->frame_ns = 0;
-}
-
-/* Hands an action over, for the frame that was given last. */
-FERRY__WARM static int ferry__agent_act(ferry_agent *agent) {
-    const ferry__group *group = &agent->spec.group;
-    ferry__view *view = &agent->view;
-    ferry_why *why = &agent->channel.why;
-    char *slot = (char *)ferry__lane_mine(&view->actions);
-    size_t begin = (size_t)agent->spec.columns_end[FERRY__AGENT - 1], end = (size_t)agent->spec.fields_end[FERRY__AGENT - 1];
-    ferry__moment moment;
-    uint32_t i;
-    ferry__agent_begin_episode(agent);
-    if (!view->runs) return ferry__fail(why, FERRY_ESTATE, "no episode runs: a RESET comes first");
-    if (agent->request.blob.format != FERRY_NONE) return ferry__fail(why, FERRY_EINVAL, "in real time an action has no blob");
-    for (i = 0; i < agent->spec.header.num_fields; i++)
-        if (agent->spec.entries[i].role == FERRY_ACTION &&
-            ferry__spec_check_action(&agent->spec, i, (const char *)agent->request.data[i], agent->turns.all, 1, why) < 0)
-            return why->code;
-    memset(&moment, 0, sizeof moment);
-    moment.answers = view->frame, moment.episode = view->episode, moment.action_ns = (uint64_t)ferry__platform_now_ns();
-    memcpy(slot + group->action_moment_offset, &moment, sizeof moment);
-    memcpy(slot + begin, (const char *)agent->out + begin, end - begin);
-    if (ferry__lane_push(&view->actions) < 0)
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: actions have lost their lane",
-                                   agent->channel.peer_pid);
-    ferry__fence_dekker();
-    if (ferry__load_relaxed(&agent->channel.peer_line->parked) != 0) ferry__platform_wake(agent->channel.memory, view->actions.word);
-    return 0;
-}
-
 int ferry_agent_send(ferry_agent *agent) {
     const ferry__header *header = &agent->spec.header;
     ferry__slot *slot = agent->out;
@@ -332,7 +228,7 @@ int ferry_agent_send(ferry_agent *agent) {
     if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET && turn->kind != FERRY_CALL) || turn->number != agent->number + 1)
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP, RESET or CALL, not %u; fill ferry_agent_turn first",
                            turn->kind);
-    if (agent->spec.realtime && turn->kind == FERRY_STEP) return ferry__agent_act(agent);
+    if (agent->spec.realtime && turn->kind == FERRY_STEP) return ferry__view_act(agent);
     if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
         ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0)
         return why->code;
@@ -349,7 +245,7 @@ int ferry_agent_send(ferry_agent *agent) {
     if (agent->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&agent->outbox, &agent->channel);
     if (seq == agent->notice) ferry__agent_note_sending(agent, seq);
     ferry__slot_publish(slot, seq, agent->channel.peer_line, &agent->channel.memory);
-    if (agent->spec.realtime) ferry__agent_call_over(agent);
+    if (agent->spec.realtime) ferry__view_sent(agent);
     /* While the environment is at work. */
     agent->expected = ferry__plain_of(seq, turn->kind, agent->number);
     agent->which = agent->next;
@@ -383,118 +279,16 @@ static void ferry__agent_note_answer(ferry_agent *agent) {
     ferry__channel_sample(&agent->channel, agent->number, agent->sent_ns, agent->received_ns, agent->thought_ns);
 }
 
-/* ---- Frames ---- */
-
-/* So much time has passed over so many frames. A peer may say what it likes, and a clock of its own that makes no sense tells nothing. */
-#define FERRY__MOST_PERIOD_NS UINT64_C(60000000000)
-static inline void ferry__agent_note_period(ferry__view *view, uint64_t passed_ns, uint64_t frames) {
-    uint64_t period = frames == 1 ? passed_ns : passed_ns / frames;
-    if (period > FERRY__MOST_PERIOD_NS) return;
-    view->period_ns = view->period_ns == 0 ? (int64_t)period : view->period_ns + ((int64_t)period - view->period_ns) / 8;
-}
-
-/* Takes the frame that was pulled: 1, 0 it is of an episode that is over, or why the connection is. */
-static inline int ferry__agent_take_frame(ferry_agent *agent, const ferry_turn **out) {
-    const ferry__group *group = &agent->spec.group;
-    ferry__view *view = &agent->view;
-    ferry_turn *turn = &agent->turns.turn[2 + view->frames.mine];
-    const char *slot = (const char *)ferry__lane_mine(&view->frames);
-    ferry__slot head;
-    ferry__moment moment;
-    double reward;
-    uint8_t status;
-    ferry__copy_in(&head, slot, sizeof head);
-    ferry__copy_in(&moment, slot + group->frame_moment_offset, sizeof moment);
-    if (moment.episode != view->episode) return 0;
-    if (head.kind != FERRY_STEP || head.number <= view->frame || (head.blob_format != FERRY_NONE && head.blob_where != FERRY__WHERE_SLOT))
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: frame %llu follows %llu, kind %d",
-                                   agent->channel.peer_pid, (unsigned long long)head.number, (unsigned long long)view->frame, head.kind);
-    ferry__copy_in(&reward, slot + group->reward_offset, sizeof reward);
-    ferry__copy_in(&view->terminated, slot + group->terminated_offset, 1);
-    ferry__copy_in(&view->truncated, slot + group->truncated_offset, 1);
-    ferry__copy_in(&status, slot + group->status_offset, 1);
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, slot + agent->spec.header.env_blob, &turn->blob, NULL) < 0)
-        return agent->channel.lost;
-    /* The sum's rounding would show in a difference: where nothing was passed over, there is no need for one. */
-    view->reward = head.number == view->frame + 1 ? reward : moment.returned - view->returned;
-    view->returned = moment.returned, view->status = status;
-    if (view->frame_ns != 0) ferry__agent_note_period(view, moment.frame_ns - (uint64_t)view->frame_ns, head.number - view->frame);
-    view->frame = head.number, view->frame_ns = (int64_t)moment.frame_ns;
-    view->runs = status == FERRY_ROW_OK && !view->terminated && !view->truncated;
-    turn->number = agent->number, turn->frame = head.number, turn->answers = moment.answers;
-    turn->frame_ns = (int64_t)moment.frame_ns, turn->action_ns = (int64_t)moment.action_ns;
-    *out = turn;
-    return 1;
-}
-
-static inline int ferry__agent_pull_frame(ferry_agent *agent, const ferry_turn **out) {
-    int got = ferry__lane_pull(&agent->view.frames);
-    if (got < 0)
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: frames have lost their lane",
-                                   agent->channel.peer_pid);
-    return got > 0 ? ferry__agent_take_frame(agent, out) : 0;
-}
-
-/* Nobody wakes who waits for a frame. So it sleeps until shortly before one is due, looks closely then, and less and less so when it does
- * not come. When an episode's first one is due nobody knows, and it looks closely when the wait begins. */
-#define FERRY__EARLY_NS 150000
-#define FERRY__LEAST_NAP_NS 50000
-#define FERRY__MOST_NAP_NS 2000000
-static int64_t ferry__agent_nap(const ferry__view *view, int64_t start, int64_t now) {
-    int known = view->frame_ns != 0 && view->period_ns > 0;
-    int64_t late = known ? (int64_t)((uint64_t)now - (uint64_t)view->frame_ns - (uint64_t)view->period_ns) : now - start;
-    if (late < -FERRY__EARLY_NS) return late > -FERRY__EARLY_NS - FERRY__SLICE_NS ? -late - FERRY__EARLY_NS : FERRY__SLICE_NS;
-    if (late < FERRY__EARLY_NS) return 0;
-    late /= 8;
-    return late < FERRY__LEAST_NAP_NS ? FERRY__LEAST_NAP_NS : late < FERRY__MOST_NAP_NS ? late : FERRY__MOST_NAP_NS;
-}
-
-/* Waits for a frame of this episode that has not been given yet. */
-FERRY__WARM static int ferry__agent_wait_frame(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
-    ferry__channel *channel = &agent->channel;
-    ferry__view *view = &agent->view;
-    int64_t start = 0, now, nap;
-    int got, looks, slept = 0;
-    ferry__agent_begin_episode(agent);
-    if (!view->runs) return ferry__fail(&channel->why, FERRY_ESTATE, "no episode runs: a RESET comes first");
-    for (;;) {
-        for (looks = timeout_ns != 0 ? FERRY__SPIN_LOOKS : 0;
-             (ferry__load_acquire(view->frames.word) & FERRY__LANE_FRESH) == 0 && looks > 0; looks--)
-            ferry__pause();
-        got = ferry__agent_pull_frame(agent, out);
-        if (got != 0) break;
-        now = ferry__platform_now_ns();
-        if (start == 0) start = now;
-        got = ferry__channel_look_at(channel, now, slept);
-        if (got < 0) { /* what a dying environment published last goes first */
-            got = ferry__agent_pull_frame(agent, out);
-            if (got == 0) got = channel->lost;
-            break;
-        }
-        if (timeout_ns != FERRY_FOREVER && now - start >= timeout_ns) {
-            if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = start;
-            return 0;
-        }
-        if (channel->policy == FERRY__SPIN) continue;
-        nap = ferry__agent_nap(view, start, now);
-        if (timeout_ns != FERRY_FOREVER && nap > timeout_ns - (now - start)) nap = timeout_ns - (now - start);
-        slept = nap >= FERRY__MOST_NAP_NS;
-        if (nap == 0) ferry__platform_yield();
-        else ferry__platform_nap(nap);
-    }
-    agent->owed_ns = 0;
-    if (got < 0) ferry__agent_leave(agent);
-    return got;
-}
-
 /* Goes on where spinning for the answer ends. */
 FERRY__COLD static int ferry__agent_wait_longer(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     uint32_t which = agent->which;
     ferry_turn *answer = &agent->turns.turn[which];
     int got;
-    if (!agent->owed && agent->spec.realtime && agent->channel.state == FERRY__OPEN) return ferry__agent_wait_frame(agent, timeout_ns, out);
+    if (!agent->owed && agent->spec.realtime && agent->channel.state == FERRY__OPEN) {
+        got = ferry__view_wait(agent, timeout_ns, out);
+        if (got < 0 && got != FERRY_ESTATE) ferry__agent_leave(agent);
+        return got;
+    }
     if (!agent->owed) return ferry__fail(&agent->channel.why, FERRY_ESTATE, "no answer is owed: send a turn first");
     got = ferry__channel_await(&agent->channel, agent->in[which], agent->seen[which], agent->expected.seq, timeout_ns);
     if (got > 0 && agent->channel.taken_ns != 0) ferry__agent_note_answer(agent);

@@ -5,91 +5,15 @@
  *
  * A turn may have two parts for the program, a STEP and then a RESET (rows.h); it is published after the second. One row whose agent
  * wants no autoreset is by far the commonest, and has a way of its own through ferry_env_wait and the answer: steady. */
+#include "env.h"
+
 #include "atomics.h"
 #include "bell.h"
-#include "blob.h"
-#include "channel.h"
-#include "elements.h"
 #include "errors.h"
-#include "lane.h"
-#include "region.h"
-#include "ring.h"
-#include "rows.h"
 #include "rules.h"
-#include "spec.h"
-#include "turns.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Where an answer goes in one of the two slots. */
-typedef struct ferry__answer {
-    ferry__slot *slot;
-    double *reward;
-    uint64_t *episode;
-    uint8_t *terminated, *truncated, *status;
-} ferry__answer;
-
-/* Reward, flags and numbers of RESETs, [row], while the program writes them. */
-typedef struct ferry__columns {
-    double *reward;
-    uint64_t *episode;
-    uint8_t *terminated, *truncated, *status;
-} ferry__columns;
-
-typedef enum ferry__holding {
-    FERRY__HOLDING_NOTHING,
-    FERRY__HOLDING_TURN, /* the program has a turn that it has not answered */
-    FERRY__HOLDING_RESET, /* the RESET that follows its answer is still to be handed to it */
-    FERRY__HOLDING_FRAME  /* the program has a frame to publish */
-} ferry__holding;
-
-/* What an environment in real time has besides. */
-typedef struct ferry__world {
-    ferry__lane frames, actions;
-    char *incoming; /* an action that is not checked yet, as message */
-    int runs;       /* an episode: from the answer to its RESET to the frame that ends it */
-    uint64_t frame; /* the one published last */
-    uint64_t published; /* on this connection */
-    uint64_t answers; /* of the latest action */
-    uint64_t action_ns;
-    double returned;
-} ferry__world;
-
-struct ferry_env {
-    ferry__channel channel;
-    ferry__spec spec;
-    uint64_t max_bytes;
-    ferry__region *region; /* of the connection, or of the one before while there is none */
-    ferry__slot *in;
-    ferry__answer out[2];
-    char *message;      /* private copy of the agent's slot, up to the end of its fields */
-    size_t actions_begin, actions_lines;
-    ferry__plain expected; /* the next message, if it is a step like most */
-    double reward;      /* the answer's columns until it is published, if there is one row; else columns point elsewhere */
-    uint64_t episode;
-    uint8_t terminated, truncated, status;
-    ferry__columns columns, spare; /* spare: for a RESET that follows a STEP, whose own columns stand */
-    char *block;                   /* what they lie in */
-    ferry__rows rows;
-    int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
-    int brisk;  /* steady, and nothing more is to be done with the answer under way than to publish it */
-    ferry__region *bell;
-    ferry__ring *ring;  /* while observers look on */
-    int spoilt;         /* the answer published last is none to show, or its request has been overwritten */
-    ferry__first_blob first; /* what the program said to the STEP that a RESET follows */
-    ferry__turns turns;
-    ferry__inbox inbox;
-    ferry__outbox outbox;
-    ferry_turn left;   /* the turn that says so */
-    uint64_t number;   /* of the turn that was taken last */
-    uint32_t kind;     /* of it; its parts, for the program, have their own */
-    uint32_t which;    /* slot of the answer under way, or of the next */
-    ferry__holding holding;
-    int abandoned;     /* it had one when its agent left, and may answer it yet */
-    int takes_calls;
-    ferry__world world;
-};
 
 /* Has the program something to answer? */
 static int ferry__env_is_held(const ferry_env *env) { return env->holding == FERRY__HOLDING_TURN || env->holding == FERRY__HOLDING_FRAME; }
@@ -100,13 +24,6 @@ static int ferry__env_is_held(const ferry_env *env) { return env->holding == FER
 static void ferry__env_show_columns(ferry_env *env, ferry_turn *turn, const ferry__columns *columns) {
     turn->reward = columns->reward, turn->episode = env->columns.episode, turn->status = columns->status;
     turn->terminated = columns->terminated, turn->truncated = columns->truncated;
-}
-
-static void ferry__env_open_lanes(ferry_env *env, char *base) {
-    int i;
-    env->world.published = 0;
-    ferry__lanes_open(&env->spec.header, base, FERRY__ENV, &env->world.frames, &env->world.actions);
-    for (i = 0; i < FERRY__LANE_SLOTS; i++) ferry__env_show_columns(env, &env->turns.turn[2 + i], &env->columns);
 }
 
 static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bell, ferry__os *memory, uint64_t *bytes, ferry_why *why) {
@@ -142,7 +59,10 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     ferry__turns_close(&env->turns);
     ferry__turns_place(&env->spec, base, answers);
     if (ferry__turns_open(&env->turns, &env->spec, answers, env->message, why) < 0) return why->code;
-    if (env->spec.realtime) ferry__env_open_lanes(env, base);
+    if (env->spec.realtime) {
+        ferry__world_open(env, base);
+        for (i = 0; i < FERRY__LANE_SLOTS; i++) ferry__env_show_columns(env, &env->turns.frame[i], &env->columns);
+    }
     for (i = 0; i < 2; i++) {
         ferry_turn *turn = &env->turns.turn[i];
         ferry__answer *answer = &env->out[i];
@@ -159,12 +79,6 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     ferry__rows_idle(&env->rows);
     *memory = env->region->memory, *bytes = header->region_bytes;
     return 0;
-}
-
-static void ferry__env_clear_infos(ferry_turn *turn) {
-    uint32_t i;
-    for (i = 0; i < turn->num_fields; i++)
-        if (turn->present[i] != NULL) memset(turn->present[i], 0, turn->num_rows);
 }
 
 /* The lines of the slot that will be written next lie in the agent's cache, which read them two turns ago. A program that computes and
@@ -195,7 +109,7 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     if (env->steady) env->reward = 0, env->terminated = 0, env->truncated = 0;
     else ferry__env_clear_columns(env, turn);
     env->outbox.used = 0;
-    if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
+    if (env->spec.num_infos > 0) ferry__turn_clear_infos(turn);
 }
 
 /* Where it listens, onlookers find the memory; none: not any longer. */
@@ -364,33 +278,6 @@ static void ferry__env_put_columns(ferry_env *env, const ferry__answer *answer, 
     ferry__env_show_columns(env, &env->turns.turn[env->which], columns);
 }
 
-/* Writes an action at rest: zero, or the nearest value that is inside the bounds. */
-static void ferry__env_rest(ferry_env *env) {
-    uint32_t i;
-    memset(env->message + env->actions_begin, 0, env->actions_lines * FERRY__CACHE_LINE);
-    for (i = 0; i < env->spec.header.num_fields; i++) {
-        const ferry__entry *entry = &env->spec.entries[i];
-        uint64_t size = ferry_dtype_bytes(entry->dtype), bytes = size, at;
-        uint32_t k;
-        if (entry->role != FERRY_ACTION || entry->bounds == FERRY__BOUNDS_NONE || entry->capacity != 0) continue;
-        for (k = 0; k < entry->ndim; k++) bytes *= entry->shape[k];
-        for (at = 0; at < bytes; at += size) {
-            uint64_t bound = entry->bounds == FERRY__BOUNDS_EACH ? at : 0;
-            const char *low = env->spec.pool + entry->low_offset + bound, *high = env->spec.pool + entry->high_offset + bound;
-            if (ferry__double_at(entry->dtype, low) > 0) memcpy(env->message + entry->offset + at, low, (size_t)size);
-            else if (ferry__double_at(entry->dtype, high) < 0) memcpy(env->message + entry->offset + at, high, (size_t)size);
-        }
-    }
-}
-
-/* A RESET is answered. */
-static void ferry__env_begin_world(ferry_env *env, ferry_status status) {
-    ferry__world *world = &env->world;
-    world->runs = status == FERRY_ROW_OK;
-    world->frame = world->answers = world->action_ns = 0, world->returned = 0;
-    ferry__env_rest(env);
-}
-
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
     const ferry__answer *answer = &env->out[env->which];
     uint32_t kind = env->kind;
@@ -405,7 +292,7 @@ static void ferry__env_publish(ferry_env *env, ferry_status status) {
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)kind;
     slot->number = env->number;
-    if (env->spec.realtime && kind == FERRY_RESET) ferry__env_begin_world(env, status);
+    if (env->spec.realtime && kind == FERRY_RESET) ferry__world_begin(env, status);
     ferry__slot_publish(slot, env->expected.seq, env->channel.peer_line, &env->channel.memory);
     if (env->bell != NULL) ferry__bell_ring(env->bell);
     env->which ^= kind != FERRY_CALL;
@@ -537,44 +424,11 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
     return 0;
 }
 
-/* Shows observers a frame while it is still this side's own: at most so many a second, and always one that ends an episode. */
-static void ferry__env_show_frame(ferry_env *env, const ferry__slot *slot) {
-    int64_t now = ferry__platform_now_ns();
-    ferry__ring_note(env->ring, slot);
-    if (!env->world.runs || now - env->ring->copied_ns >= FERRY__RING_PERIOD_NS) ferry__ring_write(env->ring, env->message, slot, now);
-}
-
-/* Hands the frame to whoever may look at it. What a peer has done to the lane, the next wait tells. */
-FERRY__WARM static void ferry__env_publish_frame(ferry_env *env, ferry_status status) {
-    ferry__world *world = &env->world;
-    const ferry__group *group = &env->spec.group;
-    ferry__slot *slot = ferry__lane_mine(&world->frames);
-    ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
-    char *base = (char *)slot;
-    ferry__moment *moment = (ferry__moment *)(void *)(base + group->frame_moment_offset);
-    world->frame = turn->frame;
-    moment->returned = world->returned += env->reward;
-    env->truncated |= (uint8_t)(env->rows.max_steps != 0 && world->frame >= env->rows.max_steps && status == FERRY_ROW_OK);
-    world->runs = status == FERRY_ROW_OK && !env->terminated && !env->truncated;
-    memcpy(base + group->reward_offset, &env->reward, sizeof env->reward);
-    base[group->terminated_offset] = (char)env->terminated, base[group->truncated_offset] = (char)env->truncated;
-    base[group->status_offset] = (char)status;
-    if (!env->outbox.used) slot->blob_format = FERRY_NONE;
-    env->holding = FERRY__HOLDING_NOTHING;
-    env->spoilt = 1; /* what was answered by turns is older */
-    if (env->ring != NULL && status == FERRY_ROW_OK) ferry__env_show_frame(env, slot);
-    env->channel.line->frames = ++world->published;
-    if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
-        (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                  "the region shared with the agent (pid %u) is damaged: frames have lost their lane",
-                                  env->channel.peer_pid);
-}
-
 /* An answer that may not be the whole of a turn, or may not be given. */
 FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     ferry_turn *turn = &env->turns.turn[env->which];
     int may = ferry__env_may_answer(env), rest = 1;
-    if (may > 0 && env->holding == FERRY__HOLDING_FRAME) ferry__env_publish_frame(env, FERRY_ROW_OK);
+    if (may > 0 && env->holding == FERRY__HOLDING_FRAME) ferry__world_publish(env, FERRY_ROW_OK);
     else if (may > 0) {
         if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
         if (rest > 0) ferry__env_publish_seen(env, FERRY_ROW_OK);
@@ -611,7 +465,7 @@ int ferry_env_fail(ferry_env *env, const char *text) {
     int may = ferry__env_may_answer(env);
     if (may > 0) {
         if (text != NULL) ferry__env_put_text(env, text);
-        if (env->holding == FERRY__HOLDING_FRAME) ferry__env_publish_frame(env, FERRY_ROW_FAILED);
+        if (env->holding == FERRY__HOLDING_FRAME) ferry__world_publish(env, FERRY_ROW_FAILED);
         else ferry__env_publish_failure(env);
     } else env->abandoned = 0;
     return may < 0 ? may : 0;
@@ -748,78 +602,20 @@ static int ferry__env_await(ferry_env *env, int64_t timeout_ns, const ferry_turn
     return got < 0 ? ferry__env_leave(env, out) : got;
 }
 
-/* ---- Real time ---- */
-
-/* Takes the newest action, if there is one that belongs to the episode and is in its space. An agent of this library sends no other. */
-static int ferry__env_take_latest(ferry_env *env) {
-    ferry__world *world = &env->world;
-    const char *slot;
-    ferry__moment moment;
-    ferry_why why;
-    uint32_t i;
-    int got = ferry__lane_pull(&world->actions);
-    if (got < 0)
-        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                   "the region shared with the agent (pid %u) is damaged: actions have lost their lane",
-                                   env->channel.peer_pid);
-    if (got == 0) return 0;
-    slot = (const char *)ferry__lane_mine(&world->actions);
-    ferry__copy_in(&moment, slot + env->spec.group.action_moment_offset, sizeof moment);
-    if (moment.episode != env->rows.episode[0] || moment.answers > world->frame || moment.action_ns == 0) return 0;
-    ferry__copy_lines_in(world->incoming + env->actions_begin, slot + env->actions_begin, env->actions_lines);
-    for (i = 0; i < env->spec.header.num_fields; i++) {
-        const ferry__entry *entry = &env->spec.entries[i];
-        if (entry->role == FERRY_ACTION &&
-            ferry__spec_check_action(&env->spec, i, world->incoming + entry->offset, env->turns.all, 1, &why) < 0)
-            return 0;
-    }
-    memcpy(env->message + env->actions_begin, world->incoming + env->actions_begin, env->actions_lines * FERRY__CACHE_LINE);
-    world->answers = moment.answers, world->action_ns = moment.action_ns;
-    return 1;
-}
-
-/* The frame for the program to fill: all of it is written that is known before. */
-static int ferry__env_begin_frame(ferry_env *env, const ferry_turn **out) {
-    ferry__world *world = &env->world;
-    const ferry__group *group = &env->spec.group;
-    ferry_turn *turn = &env->turns.turn[2 + world->frames.mine];
-    ferry__slot *slot = ferry__lane_mine(&world->frames);
-    ferry__moment *moment = (ferry__moment *)(void *)((char *)slot + group->frame_moment_offset);
-    turn->kind = FERRY_STEP, turn->number = env->number, turn->peer_pid = env->channel.peer_pid;
-    turn->frame = world->frame + 1, turn->frame_ns = ferry__platform_now_ns();
-    turn->answers = world->answers, turn->action_ns = (int64_t)world->action_ns;
-    slot->kind = FERRY_STEP, slot->number = turn->frame;
-    moment->answers = turn->answers, moment->episode = env->rows.episode[0];
-    moment->frame_ns = (uint64_t)turn->frame_ns, moment->action_ns = world->action_ns;
-    memcpy((char *)slot + group->episode_offset, env->rows.episode, sizeof *env->rows.episode);
-    env->reward = 0, env->terminated = env->truncated = 0;
-    env->outbox.used = 0;
-    if (env->spec.num_infos > 0) ferry__env_clear_infos(turn);
-    env->holding = FERRY__HOLDING_FRAME;
-    *out = turn;
-    return 1;
-}
-
 /* While an episode runs: 1 and a frame, or whatever comes first; negative; 0: nothing, look again. */
 static int ferry__env_find_frame(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {
-    ferry__channel *channel = &env->channel;
-    ferry__world *world = &env->world;
-    const uint32_t next = env->expected.seq;
     int got, answered;
-    if (channel->state != FERRY__OPEN) {
-        got = ferry__channel_meet(channel, timeout_ns);
-        return got != 0 ? (got > 0 ? 0 : got) : ferry__env_begin_frame(env, out);
+    if (env->channel.state != FERRY__OPEN) {
+        got = ferry__channel_meet(&env->channel, timeout_ns);
+        if (got != 0) return got > 0 ? 0 : got;
+    } else {
+        got = ferry__env_await(env, 0, out, &answered);
+        if (got != 0 || answered) return got;
+        got = ferry__world_await(env, timeout_ns);
+        if (got <= 0) return got < 0 ? ferry__env_leave(env, out) : 0;
     }
-    got = ferry__env_await(env, 0, out, &answered);
-    if (got != 0 || answered) return got;
-    got = ferry__env_take_latest(env);
-    if (got >= 0 && timeout_ns != 0 && (world->action_ns == 0 || world->answers != world->frame)) {
-        got = ferry__channel_await_lane(channel, world->actions.word, ferry__load_acquire(world->actions.word) & ~FERRY__LANE_FRESH,
-                                        env->in, next, timeout_ns);
-        if (got > 0 || got == FERRY__INTERRUPTED) return 0; /* an action, perhaps of an older frame, or a turn: look again */
-    }
-    if (got < 0) return ferry__env_leave(env, out);
-    return ferry__env_begin_frame(env, out);
+    *out = ferry__world_frame(env);
+    return 1;
 }
 
 static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_turn **out) {

@@ -25,7 +25,9 @@
 #include "rules.c"
 #include "spec.c"
 #include "turns.c"
+#include "view.c"
 #include "wait.c"
+#include "world.c"
 
 #if defined(_WIN32)
 #include "platform_windows.c"

@@ -10,14 +10,15 @@ void ferry__turns_place(const ferry__spec *spec, char *base, char *answers[FERRY
     const ferry__header *header = &spec->header;
     uint64_t pitch = ferry__lane_pitch(header->env_blob, header->blob_bytes);
     uint32_t i;
-    for (i = 0; i < FERRY__ANSWERS; i++) answers[i] = base + (i < 2 ? header->env_slot[i] : header->frame_slots + pitch * (i - 2));
+    for (i = 0; i < FERRY__TURN_SLOTS; i++) answers[i] = base + header->env_slot[i];
+    for (; i < FERRY__ANSWERS; i++) answers[i] = base + header->frame_slots + pitch * (i - FERRY__TURN_SLOTS);
 }
 
 int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const answers[FERRY__ANSWERS], char *message, ferry_why *why) {
     const ferry__group *group = &spec->group;
     size_t n = spec->header.num_fields, rows = group->num_rows;
     /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
-    uint32_t i, slot, num_slots = spec->realtime ? FERRY__ANSWERS : 2;
+    uint32_t i, slot, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
     char *block = (char *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
     uint64_t *stride;
     memset(turns, 0, sizeof *turns);
@@ -25,7 +26,7 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const 
     turns->block = block;
     stride = (uint64_t *)(void *)block, block += n * sizeof(uint64_t);
     for (slot = 0; slot < num_slots; slot++) {
-        ferry_turn *turn = &turns->turn[slot];
+        ferry_turn *turn = ferry__turns_at(turns, slot);
         void **data = (void **)(void *)block;
         char *answer = answers[slot];
         uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
@@ -53,7 +54,10 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const 
     }
     turns->all = (uint32_t *)(void *)block;
     for (i = 0; i < rows; i++) turns->all[i] = i;
-    for (slot = 0; slot < num_slots; slot++) turns->turn[slot].num_rows = (uint32_t)rows, turns->turn[slot].rows = turns->all;
+    for (slot = 0; slot < num_slots; slot++) {
+        ferry_turn *turn = ferry__turns_at(turns, slot);
+        turn->num_rows = (uint32_t)rows, turn->rows = turns->all;
+    }
     return 0;
 }
 

@@ -67,14 +67,17 @@ static void check_order(const ferry__spec *spec) {
 static void use(const ferry__spec *spec, char *base) {
     const ferry__header *header = &spec->header;
     char *answers[FERRY__ANSWERS], *message = base + header->agent_slot;
-    uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : 2;
+    uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
     ferry__turns turns;
     ferry_why why;
     check_order(spec);
     fuzz_touch(base + header->agent_offset, sizeof(ferry__line)), fuzz_touch(base + header->env_offset, sizeof(ferry__line));
     ferry__turns_place(spec, base, answers);
     EXPECT(ferry__turns_open(&turns, spec, answers, message, &why) == 0);
-    for (i = 0; i < num_slots; i++) read_slot_of_env(spec, base, answers[i]), fuzz_look_at(&turns.turn[i], spec->group.num_rows);
+    for (i = 0; i < num_slots; i++) {
+        read_slot_of_env(spec, base, answers[i]);
+        fuzz_look_at(ferry__turns_at(&turns, i), spec->group.num_rows);
+    }
     read_slot_of_agent(spec, base, message);
     if (spec->realtime) {
         ferry__lane lane;
