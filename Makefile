@@ -50,6 +50,7 @@ help:
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
 	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
+	@echo 'make soak SOAK_SECONDS=1800   full speed for a long time, with constant memory and descriptors'
 	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
 	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
 	@echo 'make build   the C library, examples, and the Python package in .venv'
@@ -273,19 +274,26 @@ $(BUILD)/fuzz/checked/make_corpus: $(BUILD)/fuzz/checked/make_corpus.o $(FUZZ_OB
 # Addresses are the same in each process, and nm's.
 CAMPAIGN_KILLS ?= 10000
 CAMPAIGN_POINTS ?= 1
+SOAK_SECONDS ?= 1800
 CAMPAIGN := $(BUILD)/campaign/campaign $(BUILD)/campaign/campaign_points
-.PHONY: campaign campaign-programs
+.PHONY: campaign soak campaign-programs
 campaign: prerequisites
 	@$(PARALLEL) $(VENV)/.package campaign-programs
 	@$(BUILD)/campaign/campaign --kills $(CAMPAIGN_KILLS)
 	@$(BUILD)/campaign/campaign_points --points $(CAMPAIGN_POINTS)
 	@$(PY) bench/death.py --times 50
-campaign-programs: $(CAMPAIGN)
+soak: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test campaign-programs
+	@$(PY) tests/campaign/soak.py --seconds $(SOAK_SECONDS)
+campaign-programs: $(CAMPAIGN) $(BUILD)/campaign/soak_player
 $(BUILD)/campaign/campaign: $(BUILD)/libferry.a
 $(BUILD)/campaign/campaign_points: $(BUILD)/campaign/libferry.o
 $(BUILD)/campaign/campaign_points: private LDFLAGS += -no-pie
-$(CAMPAIGN): $(wildcard tests/campaign/*.[ch]) tests/c/check.h
-	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $(filter %.c %.a %.o,$^) $(LDFLAGS)
+$(BUILD)/campaign/soak_player: $(BUILD)/libferry.a tests/campaign/soak_player.c
+$(CAMPAIGN): tests/campaign/campaign.c tests/campaign/points.c
+$(CAMPAIGN) $(BUILD)/campaign/soak_player: tests/campaign/game.c $(wildcard tests/campaign/*.h) tests/c/check.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $(filter %.c,$^) $(filter %.a %.o,$^) $(LDFLAGS)
 $(BUILD)/campaign/libferry.o: $(CSRC) $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fno-pie -finstrument-functions -c -o $@ csrc/libferry.c

@@ -1,14 +1,16 @@
-"""A short campaign: deaths, stops and disconnections at some of the points where `make campaign` tries all of them."""
+"""A short campaign, at some of the points where `make campaign` tries all, and a short soak."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-PROGRAMS = Path(__file__).resolve().parent.parent / "build" / "campaign"
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / "build" / "campaign"
 VERDICT = "nothing torn, nothing old, nobody hung, nothing left"
 
 
@@ -31,3 +33,10 @@ def test_whoever_survives_plays_on(
     else:
         assert min(killed, stopped, disconnected) > 0
     assert list(runtime_dir.glob("ferry-test-*")) == []
+
+
+def test_memory_and_descriptors_are_constant() -> None:
+    soak = ROOT / "tests" / "campaign" / "soak.py"
+    done = subprocess.run([sys.executable, soak, "--seconds", "15"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing grew" in done.stdout

@@ -68,7 +68,7 @@ static int whole_agent(void *one) { return play_whole(play_as_agent, (player *)o
 static pid_t start_player(const batch *now, int is_env, board *told, int sessions) {
     player one;
     one.address = is_env == now->agent_listens ? "connect:game" : "serve:game";
-    one.mode = now->mode, one.sessions = sessions, one.board = told, one.slice_ns = now->slice_ns, one.games = now->games;
+    one.mode = now->mode, one.sessions = sessions, one.board = told, one.slice_ns = now->slice_ns, one.games = now->games, one.steps = 6;
     return start_child(is_env ? whole_env : whole_agent, &one);
 }
 

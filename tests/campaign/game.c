@@ -271,7 +271,7 @@ static int play_call(hand *held, uint32_t blob_bytes) {
 /* All that a channel can do, once: 1, or why the environment is gone. */
 static int play_game(hand *held) {
     int i, got = play_reset(held, 100);
-    for (i = 0; i < 6 && got > 0; i++) got = held->me->mode == GAME_FRAMES ? play_frame(held) : play_step(held);
+    for (i = 0; i < held->me->steps && got > 0; i++) got = held->me->mode == GAME_FRAMES ? play_frame(held) : play_step(held);
     if (got > 0) got = play_call(held, 200);
     if (got > 0) got = play_call(held, LARGE_BYTES); /* larger than the region's room: it travels by descriptor, there and back */
     if (got > 0) got = play_reset(held, LARGE_BYTES);

@@ -29,7 +29,7 @@ typedef struct player {
     const char *address;
     game_mode mode;
     int sessions; /* so many connections that end in good order, then it goes; 0: until it is stopped */
-    int games;        /* in a session, as an agent */
+    int games, steps; /* in a session, and in a game, as an agent */
     int64_t slice_ns; /* so long a call may wait */
     board *board;
 } player;
