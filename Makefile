@@ -48,6 +48,7 @@ help:
 	@echo 'make format  let the formatters have their way'
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
+	@echo 'make coverage   which lines of csrc the C tests run; with MISSING=1 it names the others'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
 	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
 	@echo 'make soak SOAK_SECONDS=1800   full speed for a long time, with constant memory and descriptors'
@@ -144,6 +145,15 @@ san: prerequisites
 	    OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 	@$(PARALLEL) c-tests BUILD=build/thread OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-unknown-warning-option -Wno-tsan'
 	@tools/run_c_tests.sh $(C_TESTS:build/%=build/address/%) $(C_TESTS:build/%=build/thread/%)
+
+# By gcc's count, of what runs on Linux.
+COVERAGE_PERCENT := 95
+.PHONY: coverage
+coverage: prerequisites
+	@mkdir -p build/coverage && find build/coverage -name '*.gcda' -delete
+	@$(PARALLEL) c-tests BUILD=build/coverage CC=gcc CXX=g++ OPTIMISE='-O0 -g --coverage -DFERRY_COVERAGE'
+	@tools/run_c_tests.sh $(C_TESTS:build/%=build/coverage/%)
+	@$(PYTHON) tools/coverage.py build/coverage --least $(COVERAGE_PERCENT) $(if $(MISSING),--missing)
 
 .PHONY: build
 build: prerequisites
