@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Literal
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from ferry import _core
 from ferry.adapter import Adapter
 from ferry.errors import LayoutMismatchError
+from ferry.vector import ScopedVectorEnv
 
 __all__ = ["RealtimeEnv", "RealtimeVectorEnv"]
 
@@ -95,12 +93,14 @@ class RealtimeEnv(Adapter):
         return self._agent.resume() if self._agent.owes else self._agent.see(self._pace)
 
 
-class RealtimeVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RealtimeVectorEnv(ScopedVectorEnv):
     """A VectorEnv of environments that run in real time, each in a process of its own.
 
     A step hands all actions over and then waits for each environment, as the pace says, so it takes as long as the
     slowest. A row whose episode has ended is reset by the next step, whose action for it is ignored (Gymnasium's
-    next-step mode). `info["ferry"]` holds arrays of what `RealtimeEnv` tells; NaN where there is nothing to tell.
+    next-step mode). Where one row raises, as when its environment is late, those that have got their frame keep it for
+    the next step, which hands them no action. `info["ferry"]` holds arrays of what `RealtimeEnv` tells; NaN where there
+    is nothing to tell.
 
     Args:
         addresses: One for each row.
@@ -124,6 +124,7 @@ class RealtimeVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self.close()
             raise
         self._ended = np.zeros(self.num_envs, bool)
+        self._seen: list[tuple[Any, ...] | None] = [None] * self.num_envs  # in a step that is not over
 
     def _adopt_spaces(self) -> None:
         first = self._envs[0]
@@ -146,6 +147,7 @@ class RealtimeVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        self._seen = [None] * self.num_envs
         results = [env.reset(seed=each, options=options) for env, each in zip(self._envs, seeds, strict=True)]
         self._ended[:] = False
         infos: dict[str, Any] = {}
@@ -158,38 +160,34 @@ class RealtimeVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Hands one action to each environment and returns what is to be seen then, in batches."""
         rows = list(zip(self._envs, iterate(self.action_space, actions), self._ended.tolist(), strict=True))
-        for env, action, ended in rows:
-            if not ended:
+        for seen, (env, action, ended) in zip(self._seen, rows, strict=True):
+            if seen is None and not ended:
                 env._agent.act(action)
-        observations, infos = [], dict[str, Any]()
-        rewards = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         for row, (env, _, ended) in enumerate(rows):
-            if ended:
-                observation, info = env.reset()
-            else:
-                observation, rewards[row], terminated[row], truncated[row], info = env._agent.see(self._pace)
-            observations.append(observation)
+            if self._seen[row] is None:
+                self._seen[row] = _begun(*env.reset()) if ended else env._agent.see(self._pace)
+        observations, rewards, terminated, truncated, told = zip(*self._seen, strict=True)
+        self._seen = [None] * self.num_envs
+        infos: dict[str, Any] = {}
+        for row, info in enumerate(told):
             infos = self._add_info(infos, _without_none(info), row)
-        self._ended = terminated | truncated
-        return self._batch(observations), rewards, terminated, truncated, infos
+        ends, cuts = np.array(terminated, bool), np.array(truncated, bool)
+        self._ended = ends | cuts
+        return self._batch(observations), np.array(rewards, np.float64), ends, cuts, infos
 
-    def _batch(self, observations: list[Any]) -> Any:
+    def _batch(self, observations: Sequence[Any]) -> Any:
         space = self.single_observation_space
         return concatenate(space, observations, create_empty_array(space, self.num_envs))  # type: ignore[arg-type]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Says goodbye to all; the environments go on."""
         for env in self._envs:
             env.close()
+
+
+def _begun(observation: Any, info: dict[str, Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    """What a reset gives, as what a step does."""
+    return observation, 0.0, False, False, info
 
 
 def _without_none(info: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,15 @@ from ferry.errors import (
     PeerGoneError,
 )
 
-__all__ = ["MODES", "VectorAdapter", "all_of", "autoreset_of", "check_number_of_seeds", "checked_mask"]
+__all__ = [
+    "MODES",
+    "ScopedVectorEnv",
+    "VectorAdapter",
+    "all_of",
+    "autoreset_of",
+    "check_number_of_seeds",
+    "checked_mask",
+]
 
 # The words of the library for Gymnasium's.
 MODES = {
@@ -38,7 +46,19 @@ MODES = {
 }
 
 
-class VectorAdapter(VectorEnv[Any, Any, Any]):
+class ScopedVectorEnv(VectorEnv[Any, Any, Any]):
+    """A gymnasium.vector.VectorEnv that a with statement closes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class VectorAdapter(ScopedVectorEnv):
     """A gymnasium.vector.VectorEnv over channels, each to a backend with one row or more.
 
     Rows are numbered through: those of the first channel, then those of the second. Everything but the batch itself
@@ -454,14 +474,6 @@ class VectorAdapter(VectorEnv[Any, Any, Any]):
     def _np_random_from(self, seed: Any) -> None:
         if isinstance(seed, (int, np.integer)):
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(int(seed))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close_extras(self, **_kwargs: Any) -> None:
         """Says goodbye to every backend; those of a server go on. `close` calls it."""

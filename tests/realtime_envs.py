@@ -39,6 +39,10 @@ def endless() -> Counting:
     return Counting(length=10**9)
 
 
+def brief() -> Counting:
+    return Counting(length=1)
+
+
 def failing() -> Counting:
     return Counting(fails_at=3)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from ferry import blobs
 from realtime_envs import Counting
 
 HZ = 200.0
+ACTIONS = np.array([10, 11])
 
 
 @pytest.fixture
@@ -338,6 +340,60 @@ def test_a_vector_of_worlds(run_world: Any) -> None:
             begun = terminated
         assert (totals >= 5 * ends - 1e-9).all()
         assert (totals < 5 * ends + 5).all()
+
+
+def steps_until_late(envs: ferry.RealtimeVectorEnv, world: Backend) -> list[tuple[Any, ...]]:
+    """What steps give while one world does not go on, until one of them has timed out."""
+    results: list[tuple[Any, ...]] = []
+    world.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ferry.FerryTimeoutError):
+        results.extend(envs.step(ACTIONS) for _ in itertools.count())
+    world.process.send_signal(signal.SIGCONT)
+    return results
+
+
+@pytest.fixture
+def two_worlds(run_world: Any) -> Any:
+    """Of such names, and a vector of them that does not wait for long."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*names: str) -> tuple[list[Backend], ferry.RealtimeVectorEnv]:
+            worlds = [run_world(name, address=f"world{row}") for row, name in enumerate(names)]
+            for world in worlds:
+                with realtime(world.address) as env:  # it is there
+                    env.reset()
+            envs = ferry.RealtimeVectorEnv([world.address for world in worlds], timeout=1.0)
+            return worlds, stack.enter_context(envs)
+
+        yield run
+
+
+def test_a_row_that_is_late_costs_the_others_no_frame(two_worlds: Any) -> None:
+    worlds, envs = two_worlds("endless", "endless")
+    envs.reset()
+    earned = sum(rewards for _, rewards, *_ in steps_until_late(envs, worlds[1]))
+    observations, rewards, *_ = envs.step(ACTIONS)
+    assert earned + rewards == pytest.approx(0.1 * observations[:, 0])
+
+
+def test_a_row_that_is_late_costs_the_others_neither_end_nor_beginning(two_worlds: Any) -> None:
+    worlds, envs = two_worlds("brief", "endless")
+    envs.reset()
+    results = steps_until_late(envs, worlds[1])
+    had_ended = bool(results) and results[-1][2][0]
+    for is_end in itertools.islice(itertools.cycle([not had_ended, had_ended]), 4):
+        observations, rewards, terminated, *_ = envs.step(ACTIONS)
+        expected = ([1, 10], 0.1, True) if is_end else ([0, -1], 0, False)
+        assert (observations[0].tolist(), rewards[0], terminated[0]) == expected
+
+
+def test_a_reset_forgets_what_was_kept(two_worlds: Any) -> None:
+    worlds, envs = two_worlds("endless", "endless")
+    envs.reset()
+    steps_until_late(envs, worlds[1])
+    assert envs.reset()[0].tolist() == [[0, -1], [0, -1]]
+    observations, rewards, *_ = envs.step(ACTIONS)
+    assert rewards == pytest.approx(0.1 * observations[:, 0])
 
 
 def test_worlds_of_a_vector_are_alike(run_world: Any, start: Start) -> None:
