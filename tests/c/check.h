@@ -63,20 +63,35 @@ static inline int count_descriptors(void) {
     return count;
 }
 
-/* Every test runs in a directory of its own, whose path takes up to 64 bytes, under a watchdog. */
+/* The directory of this test, and the process that it belongs to; 0: none. */
+static char test_directory[64];
+static pid_t test_owner;
+
+static inline void remove_test_directory(void) {
+    char command[128];
+    if (getpid() != test_owner) return;
+    test_owner = 0;
+    snprintf(command, sizeof command, "rm -rf %s", test_directory);
+    if (system(command) != 0) fprintf(stderr, "%s cannot be removed\n", test_directory);
+}
+
+/* Every test runs in a directory of its own, whose path takes up to 64 bytes, under a watchdog. It goes when the test does, also if it fails. */
 static inline void begin_test(unsigned seconds, char *directory) {
     alarm(seconds);
     snprintf(directory, 64, "%.40s/ferry-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     CHECK(mkdtemp(directory) != NULL);
+    memcpy(test_directory, directory, sizeof test_directory);
+    test_owner = getpid();
+    CHECK(atexit(remove_test_directory) == 0);
     CHECK(setenv("FERRY_RUNTIME_DIR", directory, 1) == 0);
     unsetenv("FERRY_ADDRESS");
 }
 
 /* Fails if anything but dead names is left; removes the directory. */
 static inline void end_test(const char *directory) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    CHECK(system(command) == 0);
+    CHECK(strcmp(directory, test_directory) == 0);
+    remove_test_directory();
+    CHECK(access(directory, F_OK) != 0);
 }
 
 /* Runs body(argument) in a child that dies with this process; its exit code is body's. */
