@@ -7,13 +7,12 @@
  * With --stream N: N frames as fast as the writer can, each of them checked to the last byte by a reader who takes what he gets. Rewards and endings
  * are counted on both sides. JSON on standard output. */
 #include "floor.h"
+#include "world.h"
 
 #include <getopt.h>
-#include <libferry.h>
 
-enum { OBSERVATION, ACTION, NUM_FIELDS };
 enum { FLOOR, CONTROL, FERRY, NUM_CONTENDERS };
-enum { LIMIT_S = 600, PEER_TIMEOUT_S = 20, SETTLE = 40 };
+enum { LIMIT_S = 600, SETTLE = 40 };
 
 static const char *const contender_names[NUM_CONTENDERS] = {"floor", "control", "ferry"};
 
@@ -50,51 +49,6 @@ static options parse(int argc, char **argv) {
     }
     if (o.bytes < 16 || o.bytes % 8 != 0 || !o.pairs || !o.blocks || !o.trips || !o.episode) bench_die("%s", usage);
     return o;
-}
-
-__attribute__((noreturn)) static void die_of_env(const ferry_env *env) {
-    ferry_why why;
-    ferry_env_why(env, &why);
-    bench_die("the env: %s", why.text);
-}
-
-__attribute__((noreturn)) static void die_of_agent(const ferry_agent *agent) {
-    ferry_why why;
-    ferry_agent_why(agent, &why);
-    bench_die("the agent: %s", why.text);
-}
-
-static ferry_env *open_env(const options *o, const char *address) {
-    ferry_field fields[NUM_FIELDS];
-    ferry_env_desc desc;
-    ferry_env *env;
-    ferry_why why;
-    memset(fields, 0, sizeof fields), memset(&desc, 0, sizeof desc);
-    fields[OBSERVATION].role = FERRY_OBSERVATION, fields[ACTION].role = FERRY_ACTION;
-    for (int i = 0; i < NUM_FIELDS; i++) fields[i].kind = FERRY_BOX, fields[i].dtype = FERRY_U8, fields[i].ndim = 1, fields[i].shape[0] = 8;
-    fields[OBSERVATION].shape[0] = (uint32_t)o->bytes;
-    desc.struct_size = sizeof desc, desc.address = address, desc.fields = fields, desc.num_fields = NUM_FIELDS, desc.realtime = 1;
-    if (ferry_env_open(&desc, &env, &why) < 0) bench_die("the env: %s", why.text);
-    return env;
-}
-
-static ferry_agent *open_agent(const char *address) {
-    ferry_agent_desc desc;
-    ferry_agent *agent;
-    ferry_why why;
-    memset(&desc, 0, sizeof desc);
-    desc.struct_size = sizeof desc, desc.address = address, desc.realtime = 1;
-    if (ferry_agent_open(&desc, &agent, &why) < 0) bench_die("the agent: %s", why.text);
-    if (ferry_agent_connect(agent, (int64_t)PEER_TIMEOUT_S * BENCH_NS_PER_S) != 1) die_of_agent(agent);
-    return agent;
-}
-
-static void reset(ferry_agent *agent) {
-    const ferry_turn *answer;
-    ferry_turn *turn = ferry_agent_turn(agent);
-    if (!turn) die_of_agent(agent);
-    turn->kind = FERRY_RESET;
-    if (ferry_agent_send(agent) < 0 || ferry_agent_wait(agent, (int64_t)PEER_TIMEOUT_S * BENCH_NS_PER_S, &answer) != 1) die_of_agent(agent);
 }
 
 /* The next turn, a RESET answered on the way. NULL: the agent has left. */
@@ -186,13 +140,13 @@ static void measure(const options *o, const char *address) {
         child = bench_fork(LIMIT_S);
         bench_pin(o->cpus[child == 0]);
         if (child == 0) {
-            ferry_env *env = open_env(o, address);
+            ferry_env *env = open_world(address, o->bytes);
             if (!frame_of(env) || ferry_env_reply(env) < 0) die_of_env(env);
             run_schedule(&s, o, env, NULL, NULL);
             ferry_env_close(env);
             exit(0);
         }
-        ferry_agent *agent = open_agent(address);
+        ferry_agent *agent = open_player(address);
         reset(agent);
         if (ferry_agent_wait(agent, FERRY_FOREVER, &first) != 1) die_of_agent(agent);
         run_schedule(&s, o, NULL, agent, medians);
@@ -224,7 +178,7 @@ typedef struct tally {
 static double reward_of(uint64_t frame) { return (double)(frame % 7) * 0.5; } /* sums of which are exact */
 
 static void write_stream(const options *o, const char *address, tally *t) {
-    ferry_env *env = open_env(o, address);
+    ferry_env *env = open_world(address, o->bytes);
     size_t words = o->bytes / 8;
     uint64_t start = 0;
     while (t->frames < o->stream) {
@@ -241,12 +195,12 @@ static void write_stream(const options *o, const char *address, tally *t) {
         if (ferry_env_reply(env) < 0) die_of_env(env);
     }
     t->ns = bench_now_ns() - start;
-    for (const ferry_turn *turn; ferry_env_wait(env, (int64_t)PEER_TIMEOUT_S * BENCH_NS_PER_S, &turn) == 1 && turn->kind != FERRY_LEFT;) {}
+    for (const ferry_turn *turn; ferry_env_wait(env, patience_ns, &turn) == 1 && turn->kind != FERRY_LEFT;) {}
     ferry_env_close(env);
 }
 
 static void read_stream(const options *o, const char *address, tally *t) {
-    ferry_agent *agent = open_agent(address);
+    ferry_agent *agent = open_player(address);
     size_t words = o->bytes / 8;
     uint64_t start = bench_now_ns();
     do {
@@ -257,7 +211,7 @@ static void read_stream(const options *o, const char *address, tally *t) {
             const ferry_turn *frame;
             const uint64_t *from;
             uint64_t differs = 0;
-            if (ferry_agent_wait(agent, (int64_t)PEER_TIMEOUT_S * BENCH_NS_PER_S, &frame) != 1) die_of_agent(agent);
+            if (ferry_agent_wait(agent, patience_ns, &frame) != 1) die_of_agent(agent);
             from = (const uint64_t *)frame->data[OBSERVATION];
             for (size_t i = 0; i < words; i++) differs |= from[i] ^ (frame->episode[0] << 40 | frame->frame);
             if (differs) bench_die("frame %llu is torn", (unsigned long long)frame->frame);

@@ -1,29 +1,17 @@
 /* What publishing a frame takes, in instructions, whatever its agent does: to be run under callgrind, which counts ferry_env_reply alone
  * (tests/test_realtime_work.py does). The agent is a process of its own, outside of it: one that has left, is stopped, or looks without
  * pause. */
-#include "bench.h"
+#include "world.h"
 
-#include <libferry.h>
-
-enum { OBSERVATION, ACTION, NUM_FIELDS };
-enum { LIMIT_S = 120, FRAMES = 5000 };
-
-static const int64_t patience_ns = INT64_C(60) * BENCH_NS_PER_S;
+enum { LIMIT_S = 120, FRAMES = 5000, FRAME_BYTES = 64 };
 
 /* Begins an episode, and looks until the world has gone; or leaves at once. */
 static int play(const char *address, int leaves) {
-    ferry_agent_desc desc;
-    ferry_agent *agent;
+    ferry_agent *agent = open_player(address);
     const ferry_turn *frame;
     ferry_turn *turn;
-    ferry_why why;
     int got = leaves ? -1 : 0;
-    memset(&desc, 0, sizeof desc);
-    desc.struct_size = sizeof desc, desc.address = address, desc.realtime = 1;
-    if (ferry_agent_open(&desc, &agent, &why) < 0) bench_die("the agent: %s", why.text);
-    if (ferry_agent_connect(agent, patience_ns) != 1) bench_die("no world came");
-    turn = ferry_agent_turn(agent), turn->kind = FERRY_RESET;
-    if (ferry_agent_send(agent) < 0 || ferry_agent_wait(agent, patience_ns, &frame) != 1) bench_die("no episode began");
+    reset(agent);
     while (got >= 0) {
         turn = ferry_agent_turn(agent);
         if (turn) turn->kind = FERRY_STEP, (void)ferry_agent_send(agent);
@@ -31,19 +19,6 @@ static int play(const char *address, int leaves) {
     }
     ferry_agent_close(agent);
     return 0;
-}
-
-static ferry_env *open_world(const char *address) {
-    ferry_field fields[NUM_FIELDS];
-    ferry_env_desc desc;
-    ferry_env *env;
-    ferry_why why;
-    memset(fields, 0, sizeof fields), memset(&desc, 0, sizeof desc);
-    fields[OBSERVATION].role = FERRY_OBSERVATION, fields[ACTION].role = FERRY_ACTION;
-    for (int i = 0; i < NUM_FIELDS; i++) fields[i].ndim = 1, fields[i].shape[0] = 16;
-    desc.struct_size = sizeof desc, desc.address = address, desc.fields = fields, desc.num_fields = NUM_FIELDS, desc.realtime = 1;
-    if (ferry_env_open(&desc, &env, &why) < 0) bench_die("the world: %s", why.text);
-    return env;
 }
 
 /* The next frame, a RESET answered on the way; *left says whether the agent has. */
@@ -69,7 +44,7 @@ int main(int argc, char **argv) {
     unsetenv("FERRY_ADDRESS");
     bench_make_directory(directory);
     snprintf(address, sizeof address, "%s/publish", directory);
-    env = open_world(address);
+    env = open_world(address, FRAME_BYTES);
     agent = bench_fork(LIMIT_S);
     if (agent == 0) {
         execl(argv[0], argv[0], "play", address, way, (char *)NULL);
@@ -85,7 +60,7 @@ int main(int argc, char **argv) {
         if (i == FRAMES / 2 && stopped) kill(agent, SIGSTOP);
         if (i == FRAMES / 2) warm = answered;
         answered += turn->action_ns != 0 && turn->answers + 1 == turn->frame;
-        memset(turn->data[OBSERVATION], i, 16 * sizeof(float));
+        memset(turn->data[OBSERVATION], i, FRAME_BYTES);
         turn->reward[0] = 1;
         if (ferry_env_reply(env) < 0) bench_die("a frame cannot be published");
     }
