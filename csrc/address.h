@@ -5,10 +5,6 @@
 #include "layout.h"
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum ferry__place { FERRY__NAME, FERRY__PATH, FERRY__INHERITED } ferry__place;
 
 typedef struct ferry__address {
@@ -27,9 +23,5 @@ FERRY__LOCAL int ferry__address_listen(const ferry__address *address, ferry__lis
 FERRY__LOCAL int ferry__address_connect(const ferry__address *address, ferry__os *out, ferry_why *why);
 /* Appends where a NAME was looked for, who is there instead, and the nearest name. */
 FERRY__LOCAL void ferry__address_advise(const ferry__address *address, ferry_why *why);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -9,10 +9,6 @@
 #include "spec.h"
 #include "turns.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* What an agent in real time has besides: view.c. */
 typedef struct ferry__view {
     ferry__lane frames, actions;
@@ -59,9 +55,5 @@ FERRY__LOCAL void ferry__view_sent(ferry_agent *agent);
 FERRY__LOCAL int ferry__view_act(ferry_agent *agent);
 /* Waits for a frame of this episode that has not been given yet: 1, 0 not yet, or what is wrong. */
 FERRY__LOCAL int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

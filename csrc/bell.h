@@ -8,10 +8,6 @@
 #include "region.h"
 #include "wait.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct ferry_bell {
     ferry__region *region; /* a page of its own */
     ferry__manners manners;
@@ -40,9 +36,5 @@ static inline void ferry__bell_sleep(const ferry__region *bell, uint32_t seen, u
 }
 /* Env: maps the page that came with an agent's greeting. Takes the descriptor over. */
 FERRY__LOCAL int ferry__bell_adopt(ferry__os memory, ferry__region **out, ferry_why *why);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -4,10 +4,6 @@
 
 #include "channel.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* The blob received last, private: a copy, or a mapping that nobody can change. */
 typedef struct ferry__inbox {
     char *copy; /* [room] */
@@ -58,9 +54,5 @@ FERRY__LOCAL void ferry__first_blob_clear(ferry__first_blob *first);
 /* Sends what does not lie in the slot (memory is there); just before publication. */
 FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel);
 FERRY__LOCAL void ferry__outbox_clear(ferry__outbox *outbox);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -9,10 +9,6 @@
 #include "slot.h"
 #include "wait.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum ferry__state {
     FERRY__ALONE,    /* nobody is there */
     FERRY__GREETING, /* a stream is open, our HELLO is sent, the peer's is awaited */
@@ -151,9 +147,5 @@ FERRY__LOCAL void ferry__say_busy(const ferry__channel *channel, uint32_t pid, f
 /* Writes what is known about a channel that is not open. */
 FERRY__LOCAL void ferry__channel_describe(const ferry__channel *channel, ferry_why *why);
 FERRY__LOCAL const char *ferry__side_name(ferry__side side);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -4,10 +4,6 @@
 
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Writes a number as one element: exact if use_exact, else value; only where the dtype can hold it. */
 FERRY__LOCAL void ferry__element(int dtype, double value, int64_t exact, int use_exact, char *out);
 /* The range of an integer dtype as doubles that convert back without overflow; 0 for others. */
@@ -17,9 +13,5 @@ FERRY__LOCAL int64_t ferry__integer_at(int dtype, const char *at);
 FERRY__LOCAL double ferry__double_at(int dtype, const char *at);
 /* The element as an unsigned number that is ordered as the elements are. */
 FERRY__LOCAL uint64_t ferry__element_order(int dtype, const char *at);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -11,10 +11,6 @@
 #include "spec.h"
 #include "turns.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Where an answer goes in one of the two slots. */
 typedef struct ferry__answer {
     ferry__slot *slot;
@@ -95,9 +91,5 @@ FERRY__LOCAL int ferry__world_await(ferry_env *env, int64_t timeout_ns);
 FERRY__LOCAL ferry_turn *ferry__world_frame(ferry_env *env);
 /* Hands it to whoever may look at it. What a peer has done to the lane, the next wait tells. */
 FERRY__LOCAL void ferry__world_publish(ferry_env *env, ferry_status status);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -4,17 +4,9 @@
 
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Writes code and text (printf) into why, which may be NULL; returns the code. */
 FERRY__LOCAL int ferry__fail(ferry_why *why, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 /* Appends to the text. */
 FERRY__LOCAL void ferry__also(ferry_why *why, const char *format, ...) FERRY__PRINTF(2, 3);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -6,10 +6,6 @@
 #include "layout.h"
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct ferry__channel;
 
 typedef struct ferry__seat {
@@ -38,9 +34,5 @@ FERRY__LOCAL void ferry__gallery_look(struct ferry__channel *channel, int64_t no
 FERRY__LOCAL void ferry__gallery_dismiss(struct ferry__channel *channel);
 /* Closes without a word, as in a forked child. */
 FERRY__LOCAL void ferry__gallery_close(struct ferry__channel *channel);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

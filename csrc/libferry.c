@@ -8,32 +8,37 @@
 #endif
 #define FERRY_BUILDING
 
+/* From the ground up, so that most is defined before it is used; but systems have headers that define a lot. */
+/* clang-format off */
 #include "errors.c"
-
-#include "address.c"
-#include "agent.c"
-#include "bell.c"
-#include "blob.c"
-#include "channel.c"
 #include "elements.c"
-#include "env.c"
-#include "gallery.c"
-#include "observer.c"
 #include "region.c"
-#include "ring.c"
-#include "rows.c"
+#include "wait.c"
+#include "address.c"
+#include "bell.c"
 #include "rules.c"
 #include "spec.c"
 #include "turns.c"
+#include "rows.c"
+#include "gallery.c"
+#include "channel.c"
+#include "blob.c"
+#include "ring.c"
+#include "observer.c"
 #include "view.c"
-#include "wait.c"
+#include "agent.c"
 #include "world.c"
+#include "env.c"
 
-#if defined(_WIN32)
+#ifdef _WIN32
+#include "platform_windows.h"
 #include "platform_windows.c"
 #include "platform_windows_pipes.c"
-#elif defined(__APPLE__)
+#else
+#include "platform_posix.h"
+#ifdef __APPLE__
 #include "platform_macos.c"
 #else
 #include "platform_linux.c"
+#endif
 #endif

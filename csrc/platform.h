@@ -10,10 +10,13 @@
 
 #include "libferry.h"
 
+/* What more than one file uses. Where all are one, tools/amalgamate.py makes it static. */
+#ifndef FERRY__LOCAL
 #ifdef _WIN32
 #define FERRY__LOCAL /* nothing leaves a DLL but what is exported */
 #else
 #define FERRY__LOCAL __attribute__((visibility("hidden")))
+#endif
 #endif
 /* Checks arguments as printf's are. */
 #ifdef __MINGW_PRINTF_FORMAT
@@ -25,10 +28,6 @@
 #define FERRY__COLD __attribute__((noinline, cold))
 /* What a cold function calls, and is not cold itself. */
 #define FERRY__WARM __attribute__((noinline, hot))
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 typedef intptr_t ferry__os;
 #define FERRY__NO_OS ((ferry__os) - 1)
@@ -138,9 +137,5 @@ FERRY__LOCAL int ferry__platform_receive(ferry__os stream, void *data, uint32_t 
 /* Which of count <= 8 handles (FERRY__NO_OS allowed) have something to accept, read, or have ended: a mask. Blocks up to timeout_ns. */
 FERRY__LOCAL uint32_t ferry__platform_poll(const ferry__os *handles, uint32_t count, int64_t timeout_ns);
 FERRY__LOCAL void ferry__platform_close(ferry__os handle);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -16,10 +16,6 @@
 
 #include <windows.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum ferry__kind { FERRY__IS_MEMORY, FERRY__IS_PROCESS, FERRY__IS_STREAM, FERRY__IS_LISTENER } ferry__kind;
 
 /* What a ferry__os points to begins with this. */
@@ -67,9 +63,5 @@ FERRY__LOCAL int64_t ferry__server_of(const WCHAR *path);
 FERRY__LOCAL int ferry__is_going(const WCHAR *path, DWORD error);
 /* The pipe that belongs to a name's file. */
 FERRY__LOCAL int ferry__pipe_of(HANDLE file, WCHAR out[64]);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

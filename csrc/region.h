@@ -4,10 +4,6 @@
 
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef struct ferry_hold ferry__region;
 
 struct ferry_hold {
@@ -35,9 +31,5 @@ FERRY__LOCAL void ferry__region_seal(const ferry__region *region);
 FERRY__LOCAL ferry__region *ferry__region_keep(ferry__region *region);
 /* Unmaps with the last. NULL is allowed. */
 FERRY__LOCAL void ferry__region_release(ferry__region *region);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -10,10 +10,6 @@
 #include "region.h"
 #include "spec.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* So long at least between two messages. */
 #define FERRY__RING_PERIOD_NS 33333333
 
@@ -64,9 +60,5 @@ FERRY__LOCAL void ferry__ring_forget(ferry__ring_reader *reader);
 /* Copies the newest message: 1 if it is a new one, 0 if not, or if the writer overtook the reader again and again. What is in it, is not
  * checked. */
 FERRY__LOCAL int ferry__ring_read(ferry__ring_reader *reader);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -5,10 +5,6 @@
 
 #include "spec.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum ferry__row_state {
     FERRY__ROW_IDLE,    /* must be reset: nobody has, or the environment has failed since */
     FERRY__ROW_PLAYING,
@@ -47,9 +43,5 @@ FERRY__LOCAL int ferry__rows_valid(const uint32_t *list, uint32_t count, uint32_
 FERRY__LOCAL void ferry__rows_stepped(ferry__rows *rows, uint8_t *terminated, uint8_t *truncated);
 /* The rows of the RESET part begin an episode. */
 FERRY__LOCAL void ferry__rows_begin_episodes(ferry__rows *rows);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -4,10 +4,6 @@
 
 #include "spec.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Keeps every product and sum of sizes far from the end of 64 bits. */
 #define FERRY__MAX_FIELD_BYTES ((uint64_t)1 << 40)
 
@@ -25,9 +21,5 @@ FERRY__LOCAL int ferry__spec_check(ferry__spec *spec, ferry_why *why);
  * Discrete, MultiDiscrete, MultiBinary. FERRY_EINVAL with a text if not. */
 FERRY__LOCAL int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const char *values, const uint32_t *rows, uint32_t count,
                                           ferry_why *why);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -5,10 +5,6 @@
 #include "layout.h"
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* A private copy of a region's immutable start, and the public words for it. Both sides hold one: the env builds it from its description,
  * the agent takes it from the region; both check it the same way, and neither reads the shared original afterwards. */
 typedef struct ferry__spec {
@@ -37,9 +33,5 @@ FERRY__LOCAL void ferry__spec_write(const ferry__spec *spec, char *base);
 FERRY__LOCAL int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes, ferry__spec *out, ferry_why *why);
 /* Frees what build or take made; a zeroed spec is allowed. */
 FERRY__LOCAL void ferry__spec_clear(ferry__spec *spec);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -7,10 +7,6 @@
 
 #include <string.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Slots of the env's that its answers may lie in: those of turns, then, in real time, those for frames. */
 #define FERRY__TURN_SLOTS 2
 #define FERRY__ANSWERS (FERRY__TURN_SLOTS + FERRY__LANE_SLOTS)
@@ -39,9 +35,5 @@ FERRY__LOCAL void ferry__turns_place(const ferry__spec *spec, char *base, char *
 FERRY__LOCAL int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const answers[FERRY__ANSWERS], char *message,
                                    ferry_why *why);
 FERRY__LOCAL void ferry__turns_close(ferry__turns *turns);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -6,10 +6,6 @@
 #include "layout.h"
 #include "platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum ferry__policy {
     FERRY__ADAPTIVE, /* spin about 1 us, yield between looks until 50 us are lost, then sleep */
     FERRY__SPIN,     /* never sleep: for cores that belong to one process each */
@@ -80,9 +76,5 @@ static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or
  * idle's error. */
 FERRY__LOCAL int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -1,7 +1,9 @@
 """Writes the library as two files, for who compiles it into a program of their own: amalgamate.py FOLDER.
 
 It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, without
-comments: to the preprocessor both are the same text.
+comments and without what only several files need: guards, a second include of what is there, prototypes of what is
+defined before it is used. All that is internal is static, and its names begin with fy_ for ferry__. To the compiler
+both are the same code.
 """
 
 from __future__ import annotations
@@ -20,34 +22,63 @@ SOURCES = ROOT / "csrc"
 _TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _INDENT = re.compile(r"^ +")
 _CONTINUED = re.compile(r" +\\$")
-_INCLUDE = re.compile(r'\s*#\s*include "([^"]+)"')
-_CONDITION = re.compile(r"\s*#\s*(if|endif)")
+_GUARDED = re.compile(r"#ifndef (\w+_H)\n#define \1\n(.*)#endif\n", re.DOTALL)
+_INCLUDE = re.compile(r'\s*#\s*include ["<]([^">]+)[">]')
+_CONDITION = re.compile(r"\s*#\s*(if|el|endif)")
+_LOCAL = re.compile(r"#ifndef FERRY__LOCAL\n.*?#endif\n#endif\n", re.DOTALL)  # how it is defined
+_PROTOTYPE = re.compile(r"^FERRY__LOCAL [^;{(]*?(\w+)\([^;{]*\);\n", re.MULTILINE)
 
 
 def without_comments(text: str) -> str:
     """The text with a space for each comment, without the lines that this leaves empty, and indented by tabs."""
+    text = re.sub(r"^ */\*(?:(?!\*/).)*\*/\n", "", text, flags=re.DOTALL | re.MULTILINE)
     bare = _TOKEN.sub(lambda found: " " if found[0].startswith("/") else found[0], text)
     lines = [_INDENT.sub(lambda found: "\t" * (len(found[0]) // 4), line.rstrip()) for line in bare.splitlines()]
     lines = [_CONTINUED.sub(r" \\", line) for line in lines]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).strip()) + "\n"
+    return "\n".join(lines).strip() + "\n"
 
 
-def inlined(name: str, met: set[str]) -> Iterator[str]:
-    """The parts of a file of csrc with its includes in place, each where it is first met; those of libferry.h stay.
+def inlined(name: str, met: list[set[str]]) -> Iterator[str]:
+    """The parts of a file of csrc with its includes in place, each where it is first met; libferry.h stays outside.
 
-    What is met under a condition, as the file of one system is, has not been met by the others: they get it again.
+    met has what was included, for each condition that stands around this place: what is met under one has not been met
+    by the others.
     """
-    met.add(name)
     yield f"/* ---- {name} ---- */\n"
-    depth = -1 if name.endswith(".h") else 0  # a header's guard is no condition
-    for line in without_comments((SOURCES / name).read_text(encoding="utf-8")).splitlines(keepends=True):
-        found = _INCLUDE.match(line)
-        if found is None or found[1] == HEADER.name:
-            condition = _CONDITION.match(line)
-            depth += 0 if condition is None else 1 if condition[1] == "if" else -1
+    text = without_comments((SOURCES / name).read_text(encoding="utf-8"))
+    guarded = _GUARDED.fullmatch(text)
+    for line in (guarded[2].strip() + "\n" if guarded else text).splitlines(keepends=True):
+        condition, include = _CONDITION.match(line), _INCLUDE.match(line)
+        if condition and condition[1] != "if":
+            met.pop()
+        if condition and condition[1] != "endif":
+            met.append(met[-1].copy())
+        if include is None:
             yield line
-        elif found[1] not in met:
-            yield from inlined(found[1], met.copy() if depth > 0 else met)
+        elif include[1] not in met[-1]:
+            met[-1].add(include[1])
+            if (SOURCES / include[1]).exists():
+                yield from inlined(include[1], met)
+            else:
+                yield line
+
+
+def without_prototypes(text: str) -> str:
+    """Drops those of what is defined once (and not for each system), before it is used."""
+    for prototype in _PROTOTYPE.finditer(text):
+        rest = text.replace(prototype[0], "", 1)
+        first = re.search(rf"^.*\b{prototype[1]}\b", rest, re.MULTILINE)
+        definitions = re.finditer(rf"^(?=\w[\w *]*\b{prototype[1]}\([^;{{]*{{)", rest, re.MULTILINE)
+        if first and [found.start() for found in definitions] == [first.start()]:
+            text = f"{rest[: first.start()]}FERRY__LOCAL {rest[first.start() :]}"
+    return text
+
+
+def renamed(text: str) -> str:
+    """What begins with ferry__ begins with fy_, but for what libferry.h has."""
+    public = set(re.findall(r"\bFERRY__\w+", HEADER.read_text(encoding="utf-8")))
+    text = re.sub(r"\bFERRY__\w+", lambda found: found[0] if found[0] in public else f"FY_{found[0][7:]}", text)
+    return re.sub(r"\bferry__", "fy_", text)
 
 
 def main() -> None:
@@ -56,9 +87,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
     shutil.copy(HEADER, folder)
-    text = "".join(inlined("libferry.c", set()))
-    banner = "libferry in one file, made from csrc, where it is explained; libferry.h is its manual."
-    (folder / "libferry.c").write_text(f"/* {banner}\n\n{licence}\n*/\n\n{text}", encoding="utf-8")
+    text = without_prototypes("".join(inlined("libferry.c", [set()])))
+    text = renamed(_LOCAL.sub("", text).replace("FERRY__LOCAL", "static"))
+    banner = (
+        "libferry in one file, made from csrc, where it is explained; libferry.h is its manual.\n"
+        "What begins with fy_ or FY_ here begins with ferry__ or FERRY__ there."
+    )
+    text = re.sub(r"\n{3,}", "\n\n", f"/* {banner}\n\n{licence}\n*/\n\n{text}")
+    (folder / "libferry.c").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
