@@ -95,17 +95,22 @@ int ferry__address_listen(const ferry__address *address, ferry__listener *out, f
 
 int ferry__address_connect(const ferry__address *address, ferry__os *out, ferry_why *why) {
     char directory[FERRY__PATH_BYTES], path[2 * FERRY__PATH_BYTES];
-    int i, found, done;
+    ferry_why unfit;
+    int i, found, done, usable = 0;
+    unfit.code = 0;
     *out = FERRY__NO_OS;
     if (address->place == FERRY__INHERITED) return ferry__platform_inherit(address->number, out, why);
     if (address->place == FERRY__PATH) return ferry__platform_connect(address->text, out, why);
-    for (i = 0; (found = ferry__platform_directory(i, 0, directory, sizeof directory, why)) != 0; i++) {
-        if (found < 0) return found;
+    for (i = 0; (found = ferry__platform_directory(i, 0, directory, sizeof directory, &unfit)) != 0; i++) {
+        if (found < 0) continue;
+        usable = 1;
         snprintf(path, sizeof path, "%s/%s", directory, address->text);
         done = ferry__platform_connect(path, out, why);
         if (done != 0) return done;
     }
-    return 0;
+    if (usable || unfit.code == 0) return 0;
+    *why = unfit;
+    return unfit.code;
 }
 
 /* ---- Advice ---- */
@@ -151,14 +156,14 @@ void ferry__address_advise(const ferry__address *address, ferry_why *why) {
     char directory[FERRY__PATH_BYTES];
     ferry__survey survey;
     ferry_why ignored;
-    int i;
+    int i, found, searched = 0;
     if (address->place != FERRY__NAME) return;
     memset(&survey, 0, sizeof survey);
     survey.wanted = address->text, survey.why = why, survey.nearest_distance = 2 + (int)strlen(address->text) / 3;
-    for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)
-        ferry__also(why, "%s%s", i == 0 ? "; searched: " : ", ", directory);
-    for (i = 0; ferry__platform_directory(i, 0, directory, sizeof directory, &ignored) > 0; i++)
-        ferry__platform_each_name(directory, ferry__is_name, ferry__survey_one, &survey);
+    for (i = 0; (found = ferry__platform_directory(i, 0, directory, sizeof directory, &ignored)) != 0; i++)
+        if (found > 0) ferry__also(why, "%s%s", searched++ == 0 ? "; searched: " : ", ", directory);
+    for (i = 0; (found = ferry__platform_directory(i, 0, directory, sizeof directory, &ignored)) != 0; i++)
+        if (found > 0) ferry__platform_each_name(directory, ferry__is_name, ferry__survey_one, &survey);
     if (survey.count == 0) ferry__also(why, "; nobody serves there");
     if (survey.nearest[0] != 0 && strcmp(survey.nearest, address->text) != 0) ferry__also(why, "; did you mean '%s'?", survey.nearest);
 }

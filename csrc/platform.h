@@ -97,8 +97,8 @@ FERRY__LOCAL void ferry__platform_canary_destroy(uint32_t *canary);
 
 /* Does this text, of an address, begin as an absolute path does? */
 FERRY__LOCAL int ferry__platform_is_path(const char *text);
-/* Directory number i (0, 1, ...) in which names live, best first: 1, or 0 when there are no more. With make, creates it and checks that it
- * belongs to the user alone: then negative says why not, and the next may be tried unless the user named this one (code FERRY_EADDRESS). */
+/* Directory number i (0, 1, ...) in which names live, best first: 1, or 0 when there are no more. With make it is created. Negative, with
+ * FERRY_EADDRESS, says why it is not the user's alone; the next may be tried. Without make it may be missing. */
 FERRY__LOCAL int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why);
 /* Calls each for every name in the directory that somebody serves; removes those whose server died. What is
  * no name is left alone. */

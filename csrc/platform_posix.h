@@ -94,6 +94,24 @@ void ferry__platform_memory_unmap(void *start, uint64_t bytes) { munmap(start, (
 
 int ferry__platform_is_path(const char *text) { return text[0] == '/'; }
 
+/* Is it a directory that is this user's alone? In /tmp another may have made it, or a link that leads elsewhere a moment later. One that others
+ * may open they can lock, which would keep names from being taken. */
+static int ferry__check_directory(const char *path, ferry_why *why) {
+    struct stat info;
+    int found = lstat(path, &info) == 0;
+    if (found && S_ISLNK(info.st_mode) && info.st_uid == geteuid()) found = stat(path, &info) == 0;
+    if (found && info.st_uid != geteuid())
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "the directory '%s' belongs to user %lu, not to you (%lu); set FERRY_RUNTIME_DIR to one that you own", path,
+                           (unsigned long)info.st_uid, (unsigned long)geteuid());
+    if (!found || !S_ISDIR(info.st_mode))
+        return ferry__fail(why, FERRY_EADDRESS, "'%s' is not a directory; set FERRY_RUNTIME_DIR to one that you own", path);
+    if ((info.st_mode & 077) != 0)
+        return ferry__fail(why, FERRY_EADDRESS, "the directory '%s' is open to others; run chmod 700 on it, or set FERRY_RUNTIME_DIR",
+                           path);
+    return 1;
+}
+
 /* Candidates: the variable alone, if it is set; else the session's directory and /tmp. */
 int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why) {
     const char *named = getenv("FERRY_RUNTIME_DIR"), *session = getenv("XDG_RUNTIME_DIR");
@@ -112,20 +130,11 @@ int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, fe
         return ferry__fail(why, FERRY_EADDRESS,
                            "the directory '%s' has too long a path (%d bytes at most); set FERRY_RUNTIME_DIR to a shorter one", out,
                            FERRY__SOCKET_PATH_BYTES - 43);
-    if (!make) return 1;
-    if (mkdir(out, 0700) != 0 && errno != EEXIST)
+    if (!make && lstat(out, &info) != 0) return 1; /* nobody has served there yet */
+    if (make && mkdir(out, 0700) != 0 && errno != EEXIST)
         return ferry__fail(why, FERRY_EADDRESS, "could not make the directory '%s': %s; set FERRY_RUNTIME_DIR to one that you own", out,
                            strerror(errno));
-    if (stat(out, &info) != 0 || !S_ISDIR(info.st_mode))
-        return ferry__fail(why, FERRY_EADDRESS, "'%s' is not a directory; set FERRY_RUNTIME_DIR to one that you own", out);
-    if (info.st_uid != geteuid())
-        return ferry__fail(why, FERRY_EADDRESS,
-                           "the directory '%s' belongs to user %lu, not to you (%lu); set FERRY_RUNTIME_DIR to one that you own", out,
-                           (unsigned long)info.st_uid, (unsigned long)geteuid());
-    if ((info.st_mode & 022) != 0)
-        return ferry__fail(why, FERRY_EADDRESS,
-                           "the directory '%s' can be written by others; run chmod 700 on it, or set FERRY_RUNTIME_DIR", out);
-    return 1;
+    return ferry__check_directory(out, why);
 }
 
 static int ferry__address_of(const char *path, struct sockaddr_un *out) {
@@ -181,11 +190,12 @@ static void ferry__remove_link(const char *path) {
     if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) unlink(path);
 }
 
-/* Removes a name and the link beside it. */
-static void ferry__remove_name(const char *path) {
+/* Removes a name and the link beside it: 0, or -1 and errno. */
+static int ferry__remove_name(const char *path) {
     char link[512];
-    unlink(path);
+    if (unlink(path) != 0 && errno != ENOENT) return -1;
     if (ferry__shown_path(path, link, sizeof link) == 0) ferry__remove_link(link);
+    return 0;
 }
 
 void ferry__platform_each_name(const char *directory, int (*is_name)(const char *), void (*each)(void *user, const char *name),
@@ -205,7 +215,7 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
         if (fd != -ECONNREFUSED || (lock = ferry__lock_directory(path)) < 0) continue;
         fd = ferry__dial(path); /* again, now that nobody can take the name meanwhile */
         if (fd >= 0) close(fd);
-        if (fd == -ECONNREFUSED) ferry__remove_name(path);
+        if (fd == -ECONNREFUSED) (void)ferry__remove_name(path);
         close(lock);
     }
     closedir(entries);
@@ -224,6 +234,11 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
                            FERRY__SOCKET_PATH_BYTES - 1);
     strcpy(out->path, path);
     lock = ferry__lock_directory(path);
+    if (lock < 0 && errno == ETIMEDOUT)
+        return ferry__fail(why, FERRY_EADDRESS,
+                           "another process has kept the directory of '%s' locked for a second; end it, or serve in a directory that is "
+                           "yours alone, as names do",
+                           path);
     if (lock < 0) return ferry__fail(why, FERRY_EADDRESS, "could not lock the directory of '%s': %s", path, strerror(errno));
     if (lstat(path, &info) == 0) {
         int holder;
@@ -244,7 +259,11 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
             ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be taken: %s", path, strerror(-holder));
             goto fail;
         }
-        ferry__remove_name(path);
+        if (ferry__remove_name(path) != 0) {
+            ferry__fail(why, FERRY_EADDRESS, "'%s' is a dead socket of user %lu and cannot be removed: %s; choose another address", path,
+                        (unsigned long)info.st_uid, strerror(errno));
+            goto fail;
+        }
     }
     fd = ferry__stream_socket();
     if (fd < 0 || ferry__bind_private(fd, &address) != 0 || listen(fd, 64) != 0 || lstat(path, &info) != 0) {
@@ -269,7 +288,7 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
     if (owner && (lock = ferry__lock_directory(listener->path)) >= 0) {
         if (lstat(listener->path, &info) == 0 && (uint64_t)info.st_dev == listener->identity[0] &&
             (uint64_t)info.st_ino == listener->identity[1])
-            ferry__remove_name(listener->path);
+            (void)ferry__remove_name(listener->path);
         close(lock);
     }
     close((int)listener->os);

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import socket
-import stat
 import sys
 import tempfile
 import time
@@ -106,11 +105,9 @@ def _directory() -> Finding:
     detail = str(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-        if found.st_uid != os.getuid():
-            return Finding("directory", "bad", f"{detail} belongs to user {found.st_uid}", remedy)
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return Finding("directory", "bad", f"{detail} can be written by others", f"chmod 700 {detail}")
+        if flaw := survey.flaw(directory):
+            mend = f"chmod 700 {detail}" if flaw == "is open to others" else remedy
+            return Finding("directory", "bad", f"{detail} {flaw}", mend)
         if len(detail) + 1 + 40 > _LONGEST_SOCKET:
             left = _LONGEST_SOCKET - len(detail) - 1
             return Finding(

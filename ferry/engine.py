@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -45,6 +46,7 @@ class Engine:
 
     Raises:
         FileNotFoundError: There is no such program.
+        PermissionError: Something that is not this user's file has the name of the log.
 
     Attributes:
         process: The process.
@@ -87,7 +89,7 @@ class Engine:
             else:
                 self.log = Path(log_dir) / f"engine-{index}.log"
                 self.log.parent.mkdir(parents=True, exist_ok=True)
-                out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                out = _opened(self.log)
             lent.callback(os.close, out)
             # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
             self.process: subprocess.Popen[bytes] = _in_nursery(
@@ -228,6 +230,16 @@ def _replaced(part: str, filled_in: Mapping[str, str]) -> str:
     for name, value in filled_in.items():
         part = part.replace(name, value)
     return part
+
+
+def _opened(log: Path) -> int:
+    """A log to append to. Where others may write too, one of them may have put a link or a pipe there."""
+    with contextlib.suppress(FileNotFoundError):
+        found = log.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise PermissionError(f"the log {str(log)!r} is there already, and is no file of yours; choose another log_dir")
+    ways = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(log, ways, 0o666)
 
 
 def _memory_of(content: bytes) -> int:

@@ -15,7 +15,7 @@ import re
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,7 @@ __all__ = [
     "Visit",
     "channel",
     "directories",
+    "flaw",
     "is_shown",
     "names",
     "path_of",
@@ -166,7 +167,19 @@ def directories() -> list[Path]:
         return [Path(own)]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     found = [Path(runtime) / "ferry"] if runtime else []
-    return [*found, Path(f"/tmp/ferry-{os.getuid()}")]
+    return [*found, Path(f"/tmp/ferry-{os.geteuid()}")]
+
+
+def flaw(directory: Path) -> str:
+    """Why names cannot live there: it is not this user's alone; "" if it is."""
+    found = directory.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid == os.geteuid():
+        found = directory.stat()
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}"
+    if not stat.S_ISDIR(found.st_mode):
+        return "is not a directory"
+    return "is open to others" if found.st_mode & 0o077 else ""
 
 
 def names() -> list[Path]:
@@ -174,10 +187,12 @@ def names() -> list[Path]:
     found: list[Path] = []
     for directory in directories():
         try:
+            if flaw(directory):
+                continue
             entries = sorted(directory.iterdir())
         except OSError:
             continue
-        found += [path for path in entries if _NAME.fullmatch(path.name) and _is_own_socket(path)]
+        found += [path for path in entries if _NAME.fullmatch(path.name) and _is_own(path, stat.S_ISSOCK)]
     return found
 
 
@@ -185,27 +200,29 @@ def path_of(address: str) -> Path:
     """The socket of an address.
 
     Raises:
-        AddressError: There is none of that name, or something else is at the path.
+        AddressError: There is none of that name, or something else is at the path, or a socket of another user.
     """
     if address.startswith("/"):
         path = Path(address)
         if path.exists() and not path.is_socket():
             raise AddressError(f"{address!r} is not a socket; give the path of one, or a name that ferry ls lists")
+        if path.exists() and path.stat().st_uid != os.geteuid():
+            raise AddressError(f"{address!r} belongs to user {path.stat().st_uid}, not to you ({os.geteuid()})")
         return path
-    for directory in directories():
-        if _is_own_socket(directory / address):
-            return directory / address
+    for path in names():
+        if path.name == address:
+            return path
     live = ", ".join(repr(path.name) for path in names()) or "none"
     where = ", ".join(map(str, directories()))
     raise AddressError(f"nobody has the name {address!r}; searched: {where}; names there: {live}")
 
 
-def _is_own_socket(path: Path) -> bool:
+def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
     try:
         found = path.lstat()
     except OSError:
         return False
-    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+    return is_kind(found.st_mode) and found.st_uid == os.geteuid()
 
 
 # ---- Visits ----
@@ -254,7 +271,7 @@ def _bury(path: Path) -> None:
         try:
             stream.connect(str(path))
         except ConnectionRefusedError:
-            if _is_own_socket(path):
+            if _is_own(path, stat.S_ISSOCK):
                 path.unlink()
                 if is_shown(path):
                     _shown(path).unlink()
@@ -286,14 +303,14 @@ def _shown(path: Path) -> Path:
 
 
 def is_shown(path: Path) -> bool:
-    """Whether the socket's channel is in use and can be looked at."""
-    return _shown(path).is_symlink()
+    """Whether the socket's channel is in use and can be looked at. Beside a path anybody may have put a link."""
+    return _is_own(_shown(path), stat.S_ISLNK)
 
 
 def shown_by(path: Path) -> int | None:
     """The process that listens at a socket, if its channel is in use and can be looked at."""
     with contextlib.suppress(OSError):
-        if found := re.fullmatch(r"/proc/(\d+)/fd/\d+", os.readlink(_shown(path))):
+        if is_shown(path) and (found := re.fullmatch(r"/proc/(\d+)/fd/\d+", os.readlink(_shown(path)))):
             return int(found[1])
     return None
 
@@ -364,6 +381,8 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _region(path: Path) -> mmap.mmap | None:
+    if not is_shown(path):
+        return None
     try:
         # A link that outlived its process may lead anywhere: to a pipe, say, which is not to be waited for.
         memory = os.open(_shown(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -26,7 +26,7 @@ def test_this_machine_is_fit(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_directory_of_others_is_bad(runtime_dir: Path) -> None:
-    runtime_dir.chmod(0o777)
+    runtime_dir.chmod(0o755)
     finding = found("directory")
     assert (finding.verdict, finding.remedy) == ("bad", f"chmod 700 {runtime_dir}")
 

@@ -471,8 +471,8 @@ static void test_what_is_no_channel_is_called_so(const char *directory) {
 
 /* Another user's: 0 if it is refused, with the words that belong to it. */
 static int look_on_as_nobody(void *argument) {
-    const char *part = (const char *)argument;
-    ferry_observer *observer = open_observer("small");
+    const char *const *told = (const char *const *)argument, *part = told[1];
+    ferry_observer *observer = open_observer(told[0]);
     const ferry_snapshot *snapshot;
     ferry_why why;
     CHECK(setgid(65534) == 0 && setuid(65534) == 0);
@@ -484,7 +484,7 @@ static int look_on_as_nobody(void *argument) {
 }
 
 static void test_another_user_is_not_let_in(void) {
-    static char denied[] = "Permission denied", stranger[] = "belongs to user";
+    const char *by_name[] = {"small", "belongs to user 0"}, *by_path[2];
     int agents = 1;
     ferry_why why;
     ferry_agent *agent;
@@ -497,11 +497,14 @@ static void test_another_user_is_not_let_in(void) {
     agent = open_agent("small", &why);
     CHECK(ferry_agent_connect(agent, 10 * SECOND) == 1);
     reset(agent, 1);
-    CHECK(end_child(start_child(look_on_as_nobody, denied)) == 0);
-    /* Where the modes of directory and socket were opened, the environment still asks who it is. */
+    CHECK(end_child(start_child(look_on_as_nobody, by_name)) == 0);
     snprintf(path, sizeof path, "%s/small", directory);
+    by_path[0] = path, by_path[1] = "Permission denied";
+    CHECK(end_child(start_child(look_on_as_nobody, by_path)) == 0);
+    /* Where the modes of directory and socket were opened, the environment still asks who it is. */
     CHECK(chmod(directory, 0755) == 0 && chmod(path, 0666) == 0);
-    nobody = start_child(look_on_as_nobody, stranger);
+    by_path[1] = "belongs to user 65534";
+    nobody = start_child(look_on_as_nobody, by_path);
     CHECK(play_until_ended(agent, nobody) == 0);
     ferry_agent_close(agent);
     CHECK(end_child(server) == 0);
