@@ -3,9 +3,7 @@
 #ifndef FERRY_TESTS_FUZZ_H
 #define FERRY_TESTS_FUZZ_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+#include "../../csrc/platform.h"
 
 #include <libferry.h>
 #include <stdio.h>
@@ -35,23 +33,36 @@ static inline uint64_t fuzz_take(fuzz_input *input, uint32_t bytes) {
     return value;
 }
 
-/* ---- The platform: Linux's, with a clock of its own and memory that nothing lies beside ---- */
+/* ---- The platform: see fuzz_platform.c ---- */
 
 /* Nanoseconds. It goes on by a little whenever somebody looks, and by all of a sleep at once. */
 extern int64_t fuzz_clock_ns;
 
-/* Memory that has been mapped for writing, oldest first: the regions of the sides, and rings. */
-#define FUZZ_MAPPINGS 16
+/* Each run lies between the two. The second fails if the library holds a handle or a mapping still. */
+void fuzz_begin(void);
+void fuzz_end(void);
+
 typedef struct fuzz_mapping {
     char *start;
     uint64_t bytes;
     uint64_t immutable; /* its first bytes, which the library has made read-only */
 } fuzz_mapping;
-extern fuzz_mapping fuzz_mappings[FUZZ_MAPPINGS];
-extern uint32_t fuzz_num_mappings;
 
-/* Writes into a mapping, as the peer's process would that has one of its own. */
+/* Memory number 0, 1, ... of that which is mapped and may be written by its writers: regions, rings, bells. NULL: there are no more. */
+const fuzz_mapping *fuzz_shared(uint32_t number);
+/* Writes there as the peer's process would that has a mapping of its own. */
 void fuzz_poke(const fuzz_mapping *mapping, uint64_t at, const void *value, uint64_t bytes);
+
+/* Memory to be passed, zeroed, of FUZZ_MOST_BYTES at most, whose size is fixed and whose content is frozen, or not. */
+enum { FUZZ_MOST_BYTES = 1 << 18 };
+ferry__os fuzz_memory(uint64_t bytes, int fixed, int frozen);
+char *fuzz_memory_start(ferry__os memory);
+
+/* Two ends of a stream; a stream to who serves a name, or FERRY__NO_OS if too many wait there; serving one. They are closed by
+ * ferry__platform_close and unlisten. */
+void fuzz_pair(ferry__os pair[2]);
+ferry__os fuzz_dial(const char *name);
+ferry__listener fuzz_serve(const char *name);
 
 /* ---- Looking at what the library hands out ---- */
 
@@ -114,6 +125,10 @@ static inline ferry_env_desc fuzz_env_desc(const char *address, ferry_field fiel
     return desc;
 }
 
+/* Of fuzz_hello: who hears the bytes; what comes with a frame. */
+enum { FUZZ_ENV, FUZZ_AGENT, FUZZ_AGENT_THAT_LISTENS, FUZZ_OBSERVER, FUZZ_GALLERY, FUZZ_ENV_THAT_LISTENS, FUZZ_ROLES };
+enum { FUZZ_ALONE, FUZZ_A_STREAM, FUZZ_RESIZABLE, FUZZ_FIXED, FUZZ_FROZEN, FUZZ_REGION, FUZZ_OTHER_REGION, FUZZ_RING };
+
 static inline void fuzz_drop_log(void *user, int level, const char *text) { (void)user, (void)level, fuzz_touch(text, strlen(text) + 1); }
 
 static inline ferry_env *fuzz_open_env(const char *address, uint32_t mode, uint32_t num_rows) {
@@ -146,8 +161,5 @@ static inline ferry_observer *fuzz_open_observer(const char *address) {
     if (ferry_observer_open(&desc, &observer, &why) < 0) fprintf(stderr, "%s\n", why.text), abort();
     return observer;
 }
-
-/* The folder where names are served, removed at the end; begins with the first call. */
-const char *fuzz_directory(void);
 
 #endif

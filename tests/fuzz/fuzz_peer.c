@@ -16,15 +16,17 @@ typedef struct play {
 } play;
 
 enum { POKE_8, POKE_4, POKE_1, ADD, FILL, TICK, DECIDE, TICK_OTHERWISE, STEP, RESET, CALL, LOOK, AWAIT, OBSERVE, CONNECT, PASS, NUM_ACTS };
+enum { MOST_ACTS = 120 }; /* more would show nothing more, and take longer */
 
 static const char filler[1 << 16];
 
 /* ---- The peer ---- */
 
 static const fuzz_mapping *mapping_of(const play *p, int is_region) {
+    const fuzz_mapping *mapping;
     uint32_t i;
-    for (i = 0; i < fuzz_num_mappings; i++)
-        if ((p->header.header_bytes == 0 || fuzz_mappings[i].bytes == p->header.region_bytes) == is_region) return &fuzz_mappings[i];
+    for (i = 0; (mapping = fuzz_shared(i)) != NULL; i++)
+        if ((p->header.header_bytes == 0 || mapping->bytes == p->header.region_bytes) == is_region) return mapping;
     return NULL;
 }
 
@@ -34,10 +36,10 @@ static const fuzz_mapping *take_place(play *p, fuzz_input *input, uint64_t *at) 
     uint32_t place = (uint32_t)fuzz_take(input, 1);
     uint64_t from = fuzz_take(input, 2);
     const fuzz_mapping *mapping;
-    if (header->header_bytes == 0 && fuzz_num_mappings > 0) {
+    if (header->header_bytes == 0) {
         uint32_t i;
-        for (i = 0; i < fuzz_num_mappings; i++)
-            if (memcmp(fuzz_mappings[i].start, FERRY__REGION_MAGIC, 8) == 0) memcpy(&p->header, fuzz_mappings[i].start, sizeof p->header);
+        for (i = 0; (mapping = fuzz_shared(i)) != NULL; i++)
+            if (memcmp(mapping->start, FERRY__REGION_MAGIC, 8) == 0) memcpy(&p->header, mapping->start, sizeof p->header);
     }
     mapping = mapping_of(p, place < 192);
     if (mapping == NULL) return NULL;
@@ -202,8 +204,6 @@ static void open_play(play *p, uint32_t scene) {
     ferry_why why;
     int i;
     memset(p, 0, sizeof *p);
-    (void)fuzz_directory();
-    fuzz_num_mappings = 0, fuzz_clock_ns = 1000000000000;
     p->mode = scene % (FUZZ_REALTIME + 1);
     p->num_rows = p->mode != FUZZ_REALTIME && scene / 4 % 2 ? FUZZ_ROWS : 1;
     p->env = fuzz_open_env("door", p->mode, p->num_rows);
@@ -225,13 +225,13 @@ static void act(play *p, fuzz_input *input) {
     case ADD: add(p, input); break;
     case FILL: fill(p, input); break;
     case TICK: tick(p, 0, 0); break;
-    case DECIDE: tick(p, (int64_t)fuzz_take(input, 1) << 20, 0); break;
+    case DECIDE: tick(p, (int64_t)fuzz_take(input, 1) << 18, 0); break;
     case TICK_OTHERWISE: tick(p, 0, (uint32_t)fuzz_take(input, 2)); break;
     case STEP: send(p, FERRY_STEP, input); break;
     case RESET: send(p, FERRY_RESET, input); break;
     case CALL: send(p, FERRY_CALL, input); break;
     case LOOK: await(p, 0); break;
-    case AWAIT: await(p, (int64_t)fuzz_take(input, 1) << 20); break;
+    case AWAIT: await(p, (int64_t)fuzz_take(input, 1) << 18); break;
     case OBSERVE: observe(p, (int64_t)fuzz_take(input, 1) << 18); break;
     case CONNECT: (void)ferry_agent_connect(p->agent, 0), ferry_agent_why(p->agent, &why); break;
     default: fuzz_clock_ns += (int64_t)fuzz_take(input, 1) << 20; break;
@@ -243,12 +243,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ferry_why why;
     play p;
     int acts;
+    fuzz_begin();
     open_play(&p, (uint32_t)fuzz_take(&input, 1));
-    for (acts = 0; acts < 400 && input.at < input.end; acts++) act(&p, &input);
+    for (acts = 0; acts < MOST_ACTS && input.at < input.end; acts++) act(&p, &input);
     ferry_env_why(p.env, &why), ferry_observer_why(p.observer, &why);
     ferry_observer_close(p.observer);
     ferry_agent_close(p.agent);
     ferry_bell_close(p.bell);
     ferry_env_close(p.env);
+    fuzz_end();
     return 0;
 }

@@ -6,8 +6,6 @@
 #include "../../csrc/rules.h"
 #include "../../csrc/turns.h"
 
-#define MOST_BYTES ((uint64_t)1 << 20)
-
 /* What the spec says of itself, to people and to programs. */
 static void read_words(const ferry__spec *spec) {
     uint32_t i, k;
@@ -94,42 +92,41 @@ static void use(const ferry__spec *spec, char *base) {
 
 /* The whole region, as agents map it. */
 static void take_region(const uint8_t *data, size_t size, uint64_t region_bytes) {
-    uint64_t known = size < region_bytes ? size : region_bytes;
-    void *base;
+    ferry__os memory = fuzz_memory(region_bytes, 1, 0);
+    char *base = fuzz_memory_start(memory);
     ferry__spec spec;
     ferry_why why;
-    EXPECT(posix_memalign(&base, FERRY__PAGE, (size_t)region_bytes) == 0);
-    memcpy(base, data, (size_t)known);
-    memset((char *)base + known, 0, (size_t)(region_bytes - known));
-    if (ferry__spec_take((const char *)base, region_bytes, region_bytes, &spec, &why) == 0) {
+    memcpy(base, data, (size_t)(size < region_bytes ? size : region_bytes));
+    if (ferry__spec_take(base, region_bytes, region_bytes, &spec, &why) == 0) {
         read_words(&spec);
-        use(&spec, (char *)base);
+        use(&spec, base);
         ferry__spec_clear(&spec);
     } else EXPECT(why.code < 0 && why.text[0] != 0);
-    free(base);
+    ferry__platform_close(memory);
 }
 
 /* Its beginning alone, as rings have it: the region may be of any size, and no byte of it is there. */
 static void take_beginning(const uint8_t *data, size_t size) {
+    ferry__os memory = fuzz_memory(size, 1, 0);
+    char *base = fuzz_memory_start(memory);
     ferry__header header;
-    void *base;
     ferry__spec spec;
     ferry_why why;
     memcpy(&header, data, sizeof header);
-    EXPECT(posix_memalign(&base, FERRY__PAGE, size) == 0);
     memcpy(base, data, size);
-    if (ferry__spec_take((const char *)base, size, header.region_bytes, &spec, &why) == 0) read_words(&spec), ferry__spec_clear(&spec);
-    free(base);
+    if (ferry__spec_take(base, size, header.region_bytes, &spec, &why) == 0) read_words(&spec), ferry__spec_clear(&spec);
+    ferry__platform_close(memory);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ferry__header header;
     uint64_t region_bytes;
     uint8_t *mended;
-    if (size < sizeof header) return 0;
+    if (size < sizeof header || size > FUZZ_MOST_BYTES) return 0;
+    fuzz_begin();
     memcpy(&header, data, sizeof header);
     region_bytes = header.region_bytes / FERRY__PAGE * FERRY__PAGE;
-    if (region_bytes == 0 || region_bytes > MOST_BYTES) region_bytes = ferry__round_up(size, FERRY__PAGE);
+    if (region_bytes == 0 || region_bytes > FUZZ_MOST_BYTES) region_bytes = ferry__round_up(size, FERRY__PAGE);
     take_region(data, size, region_bytes);
     take_beginning(data, size);
     /* What few bytes would pass by chance, so that those behind it are looked at. */
@@ -143,5 +140,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(mended, &header, sizeof header);
     take_region(mended, size, region_bytes);
     free(mended);
+    fuzz_end();
     return 0;
 }

@@ -78,7 +78,7 @@ static void write_regions(void) {
 /* ---- fuzz_hello ---- */
 
 typedef struct bytes {
-    uint8_t at[1024];
+    uint8_t at[4096];
     size_t size;
 } bytes;
 
@@ -94,10 +94,19 @@ static void add_byte(bytes *to, uint32_t value) {
 }
 
 /* A piece that the target makes a frame of. */
-static void add_frame(bytes *to, ferry__frame_type type, const void *payload, uint32_t size) {
-    add_byte(to, type), add_byte(to, size);
+static void add_frame_with(bytes *to, ferry__frame_type type, uint32_t with, const void *payload, uint32_t size) {
+    add_byte(to, type | with << 4), add_byte(to, size);
     add(to, payload, size);
 }
+
+static void add_frame(bytes *to, ferry__frame_type type, const void *payload, uint32_t size) {
+    add_frame_with(to, type, FUZZ_ALONE, payload, size);
+}
+
+/* Somebody else comes to the door, or goes; up to a quarter of a minute goes by. */
+static void add_come(bytes *to) { add_byte(to, 15), add_byte(to, 0); }
+static void add_go(bytes *to) { add_byte(to, 15), add_byte(to, 1); }
+static void add_pass(bytes *to, uint32_t time) { add_byte(to, 7), add_byte(to, time); }
 
 static ferry__hello hello_of(ferry__side side, uint32_t mode) {
     ferry__hello hello;
@@ -111,20 +120,20 @@ static ferry__hello hello_of(ferry__side side, uint32_t mode) {
 
 /* What is said to each role in a handshake that goes well, as far as it can without a descriptor, and what may come later. */
 static void write_handshakes(void) {
-    static const char *const roles[] = {"env", "agent", "agent_that_listens", "observer", "gallery"};
-    static const ferry__side sides[] = {FERRY__AGENT, FERRY__ENV, FERRY__ENV, FERRY__ENV, FERRY__OBSERVER};
+    static const char *const roles[] = {"env", "agent", "agent_that_listens", "observer", "gallery", "env_that_listens"};
+    static const ferry__side sides[] = {FERRY__AGENT, FERRY__ENV, FERRY__ENV, FERRY__ENV, FERRY__OBSERVER, FERRY__AGENT};
     const ferry__welcome welcome = {8192};
     const struct {
         ferry__refuse head;
         char text[16];
     } refusal = {{FERRY_EBUSY, 16}, "another plays on"};
     uint32_t role, mode;
-    for (role = 0; role < 5; role++)
+    for (role = 0; role < FUZZ_ROLES; role++)
         for (mode = 0; mode <= FUZZ_REALTIME; mode += FUZZ_REALTIME) {
             ferry__hello hello = hello_of(sides[role], mode);
             bytes said = {{0}, 0};
             char name[64];
-            add_byte(&said, role + 5 * mode);
+            add_byte(&said, role + FUZZ_ROLES * mode);
             add_frame(&said, FERRY__HELLO, &hello, sizeof hello);
             if (sides[role] == FERRY__ENV) add_frame(&said, FERRY__WELCOME, &welcome, sizeof welcome);
             else add_frame(&said, FERRY__READY, NULL, 0), add_frame(&said, FERRY__BLOB, &welcome, sizeof welcome);
@@ -144,6 +153,59 @@ static void write_handshakes(void) {
         add_frame(&refused, FERRY__REFUSE, &refusal, sizeof refusal);
         write_file("fuzz_hello", role == 0 ? "env_refused" : "agent_refused", refused.at, refused.size);
     }
+}
+
+/* What is offered to agents and observers, and what comes later. */
+static void write_offers(void) {
+    static const char *const offers[] = {"alone", "stream", "resizable", "fixed", "frozen", "region", "other_region", "ring"};
+    static const uint32_t roles[] = {FUZZ_AGENT, FUZZ_AGENT_THAT_LISTENS, FUZZ_OBSERVER};
+    const ferry__welcome size = {8192}, blob = {100};
+    uint32_t role, with, mode;
+    for (role = 0; role < 3; role++)
+        for (with = FUZZ_A_STREAM; with <= FUZZ_RING; with++) {
+            ferry__hello hello = hello_of(FERRY__ENV, with % 4);
+            bytes said = {{0}, 0};
+            char name[64];
+            mode = with % 4;
+            add_byte(&said, roles[role] + FUZZ_ROLES * mode);
+            add_frame(&said, FERRY__HELLO, &hello, sizeof hello);
+            add_frame_with(&said, FERRY__WELCOME, with, &size, sizeof size);
+            add_frame_with(&said, FERRY__BLOB, FUZZ_FROZEN, &blob, sizeof blob);
+            if (with % 2 == 0) add_frame_with(&said, FERRY__BLOB, FUZZ_FROZEN, &blob, sizeof blob);
+            add_frame(&said, FERRY__GOODBYE, NULL, 0);
+            snprintf(name, sizeof name, "offer_%u_%s", role, offers[with]);
+            write_file("fuzz_hello", name, said.at, said.size);
+        }
+}
+
+/* Bells that come with greetings; a full house; who comes, says nothing and goes. */
+static void write_visits(void) {
+    const ferry__hello agent = hello_of(FERRY__AGENT, 0), observer = hello_of(FERRY__OBSERVER, 0);
+    bytes house = {{0}, 0}, silent = {{0}, 0}, listening = {{0}, 0};
+    uint32_t with, i;
+    for (with = FUZZ_A_STREAM; with <= FUZZ_FROZEN; with++) {
+        bytes said = {{0}, 0};
+        char name[64];
+        add_byte(&said, FUZZ_ENV);
+        add_frame_with(&said, FERRY__HELLO, with, &agent, sizeof agent);
+        add_frame(&said, FERRY__READY, NULL, 0);
+        add_frame_with(&said, FERRY__BLOB, with, &agent, 8);
+        snprintf(name, sizeof name, "bell_%u", with);
+        write_file("fuzz_hello", name, said.at, said.size);
+    }
+    add_byte(&house, FUZZ_GALLERY);
+    for (i = 0; i < 10; i++) add_frame(&house, FERRY__HELLO, &observer, sizeof observer), add_pass(&house, 1), add_come(&house);
+    for (i = 0; i < 10; i++) add_go(&house), add_pass(&house, 1);
+    write_file("fuzz_hello", "full_house", house.at, house.size);
+    add_byte(&silent, FUZZ_GALLERY);
+    for (i = 0; i < 20; i++) add_come(&silent);
+    add_frame(&silent, FERRY__HELLO, &agent, sizeof agent), add_go(&silent), add_frame(&silent, FERRY__READY, NULL, 0),
+        add_pass(&silent, 9);
+    write_file("fuzz_hello", "silent", silent.at, silent.size);
+    add_byte(&listening, FUZZ_ENV_THAT_LISTENS);
+    add_pass(&listening, 255), add_come(&listening), add_frame(&listening, FERRY__HELLO, &observer, sizeof observer);
+    add_come(&listening), add_frame(&listening, FERRY__HELLO, &agent, 20), add_come(&listening), add_go(&listening);
+    write_file("fuzz_hello", "listening", listening.at, listening.size);
 }
 
 /* ---- fuzz_peer ---- */
@@ -198,6 +260,8 @@ int main(int count, char **arguments) {
     EXPECT(mkdir(folder, 0777) == 0 || errno == EEXIST);
     write_regions();
     write_handshakes();
+    write_offers();
+    write_visits();
     write_plays();
     return 0;
 }
