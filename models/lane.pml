@@ -1,6 +1,6 @@
 /* The lane: three slots and a word between one writer and one reader, of which only the newest message counts.
  *
- * Stands for ferry__lane_push, ferry__lane_pull and ferry__lane_swap (csrc/lane.h). Stores need no buffer here: an exchange carries all
+ * Stands for ferry__lane_push, ferry__lane_pull, ferry__lane_swap and ferry__lane_knock (csrc/lane.h). Stores need no buffer here: an exchange carries all
  * that was written before it, and each side loads nothing else that the other stores.
  *
  * Proved, for messages without end and either side killed at any point:
@@ -10,9 +10,15 @@
  *   - the last message of a writer that dies is delivered. Neither side ever waits for the other: no state but the killed is an end.
  *
  * Mutants, which must fail: -DPEEK (the reader reads the slot in between without an exchange), -DTWO_STEPS (it loads the word, then stores
- * it), -DNO_FRESH (it exchanges whether or not there is something new), -DDEATH_FIRST (whoever sees a death does not look at the lane again). */
+ * it), -DNO_FRESH (it exchanges whether or not there is something new), -DDEATH_FIRST (whoever sees a death does not look at the lane again),
+ * -DUNMASKED (knocks are taken for a part of the slot's number). */
 #define FRESH 4
+#define KNOCK 8 /* in C the first of 29 bits */
+#ifdef UNMASKED
+#define SLOT(word) (word & ~FRESH)
+#else
 #define SLOT(word) (word & 3)
+#endif
 #define MESSAGES 4 /* are told from one another */
 
 byte word = 1;
@@ -23,7 +29,7 @@ bool kill[2], dead;
 byte newest; /* what only the proof knows: the message pushed last, and whether it was pulled */
 bool pulled = true;
 
-#define PERMUTATION (writers != readers && writers != SLOT(word) && readers != SLOT(word))
+#define PERMUTATION (writers < 3 && readers < 3 && writers != readers && writers != SLOT(word) && readers != SLOT(word))
 
 proctype writer() {
     byte message, got;
@@ -37,6 +43,7 @@ proctype writer() {
                newest = message; pulled = false;
                assert(PERMUTATION)
            }
+        :: word = word ^ KNOCK
         od
     } unless { kill[0] }
     dead = true

@@ -17,7 +17,7 @@ check() { # model, what pan is compiled with, what pan is told, flags of the mod
         timeout "${MODEL_TIMEOUT_S:-60}" ./pan -m200000 $3 >said 2>&1 && grep -q 'errors: ' said
 }
 
-say() { printf '%-6s %-26s %s\n' "$@"; }
+say() { printf '%-9s %-26s %s\n' "$@"; }
 
 fail() { # model, flags, why
     say "$1" "$2" "FAIL: $3"
@@ -68,8 +68,13 @@ proves turns -DSC
 goes_on turns "-DSC -DCALLS=0"
 proves turns ''
 refutes turns -DNO_FENCE_IN_PUBLISH -DNO_FENCE_IN_WAIT -DNO_COMPARE -DWORD_FIRST -DDEATH_FIRST -DCALLS=4
+proves handshake ''
+proves handshake -DAGENT_LISTENS
+refutes handshake -DEARLY -DNO_PATIENCE -DEND_UNSEEN -DNO_DOOR -DTWO_AT_ONCE -DKEEP_STREAM -DKEEP_PASSED -DKEEP_REGION -DNO_WATCH -DWATCH_FIRST -DEND_FIRST
 proves lane ''
-refutes lane -DPEEK -DTWO_STEPS -DNO_FRESH -DDEATH_FIRST
+refutes lane -DPEEK -DTWO_STEPS -DNO_FRESH -DDEATH_FIRST -DUNMASKED
+proves decide ''
+refutes decide -DNO_KNOCK -DKNOCK_FIRST -DPARKED_FIRST -DNO_FENCE_IN_WAIT -DNO_COMPARE -DKEEP_FRESH -DKNOCKS=2
 proves ring ''
 refutes ring -DNO_RECHECK -DNO_ODD -DNO_RELEASE -DNO_ACQUIRE -DNO_COUNT
 proves names ''
