@@ -425,7 +425,8 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
     handles[0] = channel->stream, handles[1] = channel->watch, handles[2] = ferry__door_handle(channel);
     ready = ferry__platform_poll(handles, 3, 0);
     if (ready == 0 && channel->gallery.taken == 0) return 0;
-    if ((ready & 1) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
+    /* One look at several handles is not one moment: who closes its stream and ends may do both after the look at the first. */
+    if ((ready & 3) != 0 && ferry__hear_peer(channel) < 0) return channel->lost;
     if ((ready & 2) != 0)
         return ferry__channel_lose(channel, FERRY_EPEERDEAD, "the %s (pid %u) at '%s' is gone: its process has ended",
                                    ferry__peer_name(channel), channel->peer_pid, channel->address.text);
