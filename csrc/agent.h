@@ -49,7 +49,7 @@ struct ferry_agent {
 
 /* A connection has been made: its lanes. */
 FERRY__LOCAL void ferry__view_open(ferry_agent *agent, char *base);
-/* A turn has been sent to an environment that may sleep in its lane. A RESET ends the episode as far as this side is concerned. */
+/* A turn has been sent to an environment that may sleep on the word of its lane. A RESET ends the episode as far as this side is concerned. */
 FERRY__LOCAL void ferry__view_sent(ferry_agent *agent);
 /* Hands the action of the request over, for the frame that was given last. */
 FERRY__LOCAL int ferry__view_act(ferry_agent *agent);

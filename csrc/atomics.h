@@ -45,8 +45,8 @@ static inline void ferry__copy_words_in(void *private_copy, const void *shared, 
 /* Gives one word for another, carrying what was written before and seeing what was written before the other was given. */
 static inline uint32_t ferry__exchange(uint32_t *word, uint32_t value) { return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL); }
 
-/* Adds one, in one order that everybody sees, and returns the sum. */
-static inline uint32_t ferry__increment(uint32_t *word) { return __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST); }
+/* Adds to a word, in one order that everybody sees, carrying what was written before, and returns the sum. */
+static inline uint32_t ferry__add(uint32_t *word, uint32_t number) { return __atomic_add_fetch(word, number, __ATOMIC_SEQ_CST); }
 
 /* Reference counts: the last release must see every earlier use. */
 static inline void ferry__count_up(uint32_t *count) { (void)__atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }

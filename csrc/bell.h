@@ -19,7 +19,7 @@ static inline ferry__bell_page *ferry__bell_page_of(const ferry__region *region)
  * writes nonsense to the page gains a needless wake-up, or sleeps a slice. */
 static inline void ferry__bell_ring(const ferry__region *bell) {
     ferry__bell_page *page = ferry__bell_page_of(bell);
-    uint32_t count = ferry__increment(&page->count);
+    uint32_t count = ferry__add(&page->count, 1);
     ferry__fence_dekker();
     if (ferry__load_acquire(&page->parked) != 0 && (int32_t)(count - ferry__load_relaxed(&page->target)) >= 0)
         ferry__platform_wake(bell->memory, &page->count);

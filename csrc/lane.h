@@ -10,6 +10,7 @@
 #define FERRY__LANE_SLOTS 3
 #define FERRY__LANE_SLOT UINT32_C(3)  /* the word's bits for the slot in between */
 #define FERRY__LANE_FRESH UINT32_C(4) /* it holds what the reader has not taken */
+#define FERRY__LANE_KNOCK UINT32_C(8) /* the first of those that count knocks */
 
 typedef struct ferry__lane {
     uint32_t *word;
@@ -52,6 +53,10 @@ static inline int ferry__lane_swap(ferry__lane *lane, uint32_t flag) {
 
 /* Writer: what is in its slot is the newest message; it has another slot now. FERRY_ECORRUPT if the word was damaged. */
 static inline int ferry__lane_push(ferry__lane *lane) { return ferry__lane_swap(lane, FERRY__LANE_FRESH); }
+
+/* Writer: changes the word and nothing that it says, so that a reader who would sleep on it looks around, and at what was written elsewhere
+ * before. */
+static inline void ferry__lane_knock(const ferry__lane *lane) { (void)ferry__add(lane->word, FERRY__LANE_KNOCK); }
 
 /* Reader: 1, its slot holds the newest message, until the next time; 0, there is none that it has not had; FERRY_ECORRUPT. */
 static inline int ferry__lane_pull(ferry__lane *lane) {

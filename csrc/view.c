@@ -22,8 +22,16 @@ void ferry__view_open(ferry_agent *agent, char *base) {
     }
 }
 
-FERRY__COLD void ferry__view_sent(ferry_agent *agent) {
+/* The word that a deciding environment sleeps on has been changed. The fence and the look are one half of the Dekker pair; ferry__wait has the
+ * other. */
+static void ferry__view_wake(const ferry_agent *agent) {
+    ferry__fence_dekker();
     if (ferry__load_relaxed(&agent->channel.peer_line->parked) != 0) ferry__platform_wake(agent->channel.memory, agent->view.actions.word);
+}
+
+FERRY__COLD void ferry__view_sent(ferry_agent *agent) {
+    ferry__lane_knock(&agent->view.actions); /* who is not asleep yet has looked for a turn before, and compares this word alone */
+    ferry__view_wake(agent);
     if (agent->request.kind != FERRY_RESET) return;
     agent->view.reset = &agent->turns.turn[agent->next];
     agent->view.runs = 0;
@@ -63,8 +71,7 @@ FERRY__WARM int ferry__view_act(ferry_agent *agent) {
         return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
                                    "the region shared with the environment (pid %u) is damaged: actions have lost their lane",
                                    agent->channel.peer_pid);
-    ferry__fence_dekker();
-    if (ferry__load_relaxed(&agent->channel.peer_line->parked) != 0) ferry__platform_wake(agent->channel.memory, view->actions.word);
+    ferry__view_wake(agent);
     return 0;
 }
 

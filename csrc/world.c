@@ -76,7 +76,7 @@ int ferry__world_await(ferry_env *env, int64_t timeout_ns) {
     if (got >= 0 && timeout_ns != 0 && (world->action_ns == 0 || world->answers != world->frame)) {
         got = ferry__channel_await_lane(&env->channel, world->actions.word, ferry__load_acquire(world->actions.word) & ~FERRY__LANE_FRESH,
                                         env->in, env->expected.seq, timeout_ns);
-        if (got > 0 || got == FERRY__INTERRUPTED) return 0; /* an action, perhaps of an older frame, or a turn: look again */
+        if (got > 0 || got == FERRY__INTERRUPTED) return 0; /* an action, perhaps of an older frame, or a turn and its knock: look again */
     }
     return got < 0 ? got : 1;
 }

@@ -29,9 +29,13 @@ static uint64_t *content(const ferry__lane *lane) { return (uint64_t *)(void *)f
 static void play_order(uint32_t order) {
     stage s;
     uint64_t pushed = 0, taken = 0;
+    uint32_t word;
     int i, got;
     open_stage(&s);
     for (i = 0; i < DEPTH; i++) {
+        word = s.word;
+        ferry__lane_knock(&s.writer);
+        CHECK(s.word != word && ((s.word ^ word) & (FERRY__LANE_SLOT | FERRY__LANE_FRESH)) == 0);
         if (order >> i & 1) {
             *content(&s.writer) = ++pushed;
             CHECK(ferry__lane_push(&s.writer) == 1);
@@ -84,6 +88,7 @@ static void *push_all(void *user) {
     for (number = 1; number <= MESSAGES; number++) {
         uint64_t *to = content(lane);
         for (i = 0; i < WORDS; i++) to[i] = number;
+        ferry__lane_knock(lane);
         CHECK(ferry__lane_push(lane) == 1);
     }
     return NULL;
