@@ -35,7 +35,7 @@ static int ferry__agent_make_room(ferry_agent *agent, ferry_why *why) {
     agent->seed = (int64_t *)malloc(group->num_rows * sizeof *agent->seed);
     agent->asked = (uint32_t *)malloc(group->num_rows * sizeof *agent->asked);
     agent->seeded = 1;
-    return agent->seed != NULL && agent->asked != NULL ? 0 : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    return agent->seed != NULL && agent->asked != NULL ? 0 : ferry__no_memory(why);
 }
 
 /* Where it listens, for itself alone, onlookers find the memory while there is a connection. Else nobody needs the descriptor. */
@@ -93,12 +93,8 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
     ferry_why ignored;
     ferry_agent *agent;
     if (why == NULL) why = &ignored;
-    ferry__fail(why, 0, "%s", "");
-    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_agent_open needs a place for the handle");
-    *out = NULL;
-    if (desc == NULL || desc->struct_size != sizeof *desc)
-        return ferry__fail(why, FERRY_EINVAL,
-                           "set ferry_agent_desc.struct_size to sizeof(ferry_agent_desc); are header and library of one version?");
+    if (out != NULL) *out = NULL;
+    if (ferry__check_open("agent", out, desc != NULL ? &desc->struct_size : NULL, sizeof *desc, why) < 0) return why->code;
     if (desc->autoreset > FERRY_AUTORESET_SAME_STEP)
         return ferry__fail(why, FERRY_EINVAL, "autoreset is %u; it may be FERRY_AUTORESET_DISABLED, NEXT_STEP or SAME_STEP",
                            desc->autoreset);
@@ -106,7 +102,7 @@ int ferry_agent_open(const ferry_agent_desc *desc, ferry_agent **out, ferry_why 
         return ferry__fail(why, FERRY_EINVAL,
                            "realtime is 0 or 1, and with 1 autoreset is FERRY_AUTORESET_DISABLED: a frame that ends stands");
     agent = (ferry_agent *)calloc(1, sizeof *agent);
-    if (agent == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (agent == NULL) return ferry__no_memory(why);
     agent->outbox.memory = FERRY__NO_OS;
     agent->channel.log = desc->log, agent->channel.log_user = desc->log_user;
     agent->channel.max_bytes = desc->max_bytes != 0 ? desc->max_bytes : FERRY__DEFAULT_MAX_BYTES;
@@ -158,10 +154,8 @@ void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
     const ferry__channel *channel = &agent->channel;
     const char *text = channel->address.text;
     unsigned long long number = (unsigned long long)agent->number;
-    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
-    else if (channel->why.code != 0) *why = channel->why;
-    else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
-    else if (!agent->owed && agent->view.runs && agent->owed_ns != 0)
+    if (ferry__channel_explains(channel, why)) return;
+    if (!agent->owed && agent->view.runs && agent->owed_ns != 0)
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has published no frame for %.1f s, after number %llu of episode %llu",
                     channel->peer_pid, text, (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9,
                     (unsigned long long)agent->view.frame, (unsigned long long)agent->view.episode);
@@ -261,10 +255,8 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
     ferry__slot head;
     ferry__copy_in(&head, slot, sizeof head);
     if (head.number != agent->number || head.kind != agent->request.kind)
-        return ferry__channel_lose(
-            &agent->channel, FERRY_ECORRUPT,
-            "the region shared with the environment (pid %u) is damaged: the answer to turn %llu says it is number %llu, kind %d",
-            agent->channel.peer_pid, (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
+        return ferry__channel_damaged(&agent->channel, "the answer to turn %llu says it is number %llu, kind %d",
+                                      (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
     agent->turns.turn[0].blob.format = agent->turns.turn[1].blob.format = FERRY_NONE;
     agent->turns.turn[0].step_blob.format = agent->turns.turn[1].step_blob.format = FERRY_NONE;
     if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob,

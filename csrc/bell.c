@@ -11,7 +11,7 @@ int ferry_bell_open(ferry_bell **out, ferry_why *why) {
     if (why == NULL) why = &ignored;
     ferry__fail(why, 0, "%s", "");
     *out = NULL;
-    if (bell == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (bell == NULL) return ferry__no_memory(why);
     bell->manners.looks = FERRY__SPIN_LOOKS;
     if (ferry__region_create(FERRY__PAGE, 0, &bell->region, why) == 0) *out = bell;
     else free(bell);

@@ -11,7 +11,7 @@
 int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why *why) {
     memset(inbox, 0, sizeof *inbox);
     inbox->copy = (char *)malloc((size_t)room + 1);
-    if (inbox->copy == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (inbox->copy == NULL) return ferry__no_memory(why);
     inbox->room = room;
     return 0;
 }
@@ -22,9 +22,8 @@ static void ferry__inbox_unmap(ferry__inbox *inbox) {
 }
 
 static int ferry__damaged_blob(ferry__channel *channel, const ferry__slot *head) {
-    return ferry__channel_lose(channel, FERRY_ECORRUPT,
-                               "the region shared with the peer (pid %u) is damaged: a blob has format %d, place %d, %llu bytes",
-                               channel->peer_pid, head->blob_format, head->blob_where, (unsigned long long)head->blob_bytes);
+    return ferry__channel_damaged(channel, "a blob has format %d, place %d, %llu bytes", head->blob_format, head->blob_where,
+                                  (unsigned long long)head->blob_bytes);
 }
 
 int ferry__blobs_part(ferry_blob *out, ferry_blob *first) {
@@ -107,7 +106,7 @@ int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot
 static int ferry__first_blob_grow(ferry__first_blob *first, uint64_t bytes, ferry_why *why) {
     uint64_t need = sizeof(ferry__joined) + bytes;
     char *grown = (uint64_t)(size_t)need == need ? (char *)realloc(first->data, (size_t)need) : NULL;
-    if (grown == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (grown == NULL) return ferry__no_memory(why);
     first->data = grown;
     return 0;
 }

@@ -45,6 +45,16 @@ int ferry__channel_lose(ferry__channel *channel, int code, const char *format, .
     return code;
 }
 
+int ferry__channel_damaged(ferry__channel *channel, const char *format, ...) {
+    char what[sizeof channel->why.text];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    return ferry__channel_lose(channel, FERRY_ECORRUPT, "the region shared with the %s (pid %u) is damaged: %s", ferry__peer_name(channel),
+                               channel->peer_pid, what);
+}
+
 /* ---- Frames ---- */
 
 int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass) {
@@ -327,12 +337,42 @@ static int ferry__find_peer(ferry__channel *channel) {
     return got < 0 ? got : 1;
 }
 
+static void ferry__describe(const ferry__channel *channel, ferry_why *why) {
+    int64_t now = ferry__platform_now_ns();
+    double seconds = (double)(now - channel->alone_ns) * 1e-9, state_seconds = (double)(now - channel->state_ns) * 1e-9;
+    const char *peer = ferry__peer_name(channel), *text = channel->address.text;
+    if (channel->state != FERRY__ALONE && channel->peer_pid == 0) /* inherited connections do not say who is there */
+        ferry__fail(why, 0, "the process at the other end of '%s' has not spoken for %.1f s: it may be busy in its own code, or stopped",
+                    text, state_seconds);
+    else if (channel->state != FERRY__ALONE)
+        ferry__fail(why, 0,
+                    "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
+                    channel->peer_pid, text, state_seconds);
+    else if (channel->address.serve)
+        ferry__fail(why, 0,
+                    "no %s has connected to '%s' for %.1f s; start one: a game or an agent with FERRY_ADDRESS=connect:%s, in Python %s",
+                    peer, text, seconds, text, channel->side == FERRY__AGENT ? "a ClientBackend" : "a ClientEnv");
+    else {
+        ferry__fail(why, 0, "no %s has served '%s' for %.1f s; start one there, or correct the address", peer, text, seconds);
+        ferry__address_advise(&channel->address, why);
+    }
+    if (channel->visitor.code != 0) ferry__also(why, "; the last one that came was turned away: %s", channel->visitor.text);
+}
+
+int ferry__channel_explains(const ferry__channel *channel, ferry_why *why) {
+    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
+    else if (channel->why.code != 0) *why = channel->why;
+    else if (channel->state != FERRY__OPEN) ferry__describe(channel, why);
+    else return 0;
+    return 1;
+}
+
 /* Says once, after a while, what is being waited for; a server that waits for its agents is no news. */
 static void ferry__tell_what_for(ferry__channel *channel, int64_t now) {
     ferry_why why;
     if (channel->told || now - channel->alone_ns < FERRY__TELL_NS || (channel->side == FERRY__ENV && channel->address.serve)) return;
     channel->told = 1;
-    ferry__channel_describe(channel, &why);
+    ferry__describe(channel, &why);
     ferry__tell(channel, FERRY_LOG_WARNING, "waiting: %s", why.text);
 }
 
@@ -511,11 +551,7 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
         if (state <= 0) return state;
         state = ferry__slot_state(slot, previous, next);
     }
-    if (state < 0)
-        return ferry__channel_lose(
-            channel, FERRY_ECORRUPT,
-            "the region shared with the %s (pid %u) is damaged: a sequence word is neither the last nor the next one",
-            ferry__peer_name(channel), channel->peer_pid);
+    if (state < 0) return ferry__channel_damaged(channel, "a sequence word is neither the last nor the next one");
     channel->taken_ns = next == channel->attend ? ferry__attend(channel) : 0;
     /* What this finds is reported by the next call; the message is whole, and goes first. */
     if (channel->unlooked >= FERRY__LOOK_TURNS) (void)ferry__look_around(channel, ferry__platform_now_ns());
@@ -560,7 +596,7 @@ static int ferry__open_door(ferry__channel *channel, const ferry__channel *besid
         return 0;
     }
     door = (ferry__door *)calloc(1, sizeof *door);
-    if (door == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (door == NULL) return ferry__no_memory(why);
     if (ferry__address_listen(&channel->address, &door->listener, why) < 0) {
         free(door);
         return why->code;
@@ -610,26 +646,4 @@ void ferry__channel_close(ferry__channel *channel) {
     else ferry__disconnect(channel);
     ferry__close_door(channel, mine);
     ferry__platform_canary_destroy(channel->canary);
-}
-
-void ferry__channel_describe(const ferry__channel *channel, ferry_why *why) {
-    int64_t now = ferry__platform_now_ns();
-    double seconds = (double)(now - channel->alone_ns) * 1e-9, state_seconds = (double)(now - channel->state_ns) * 1e-9;
-    const char *peer = ferry__peer_name(channel), *text = channel->address.text;
-    if (channel->state != FERRY__ALONE && channel->peer_pid == 0) /* inherited connections do not say who is there */
-        ferry__fail(why, 0, "the process at the other end of '%s' has not spoken for %.1f s: it may be busy in its own code, or stopped",
-                    text, state_seconds);
-    else if (channel->state != FERRY__ALONE)
-        ferry__fail(why, 0,
-                    "the peer (pid %u) at '%s' has not gone on with the handshake for %.1f s: it may be busy in its own code, or stopped",
-                    channel->peer_pid, text, state_seconds);
-    else if (channel->address.serve)
-        ferry__fail(why, 0,
-                    "no %s has connected to '%s' for %.1f s; start one: a game or an agent with FERRY_ADDRESS=connect:%s, in Python %s",
-                    peer, text, seconds, text, channel->side == FERRY__AGENT ? "a ClientBackend" : "a ClientEnv");
-    else {
-        ferry__fail(why, 0, "no %s has served '%s' for %.1f s; start one there, or correct the address", peer, text, seconds);
-        ferry__address_advise(&channel->address, why);
-    }
-    if (channel->visitor.code != 0) ferry__also(why, "; the last one that came was turned away: %s", channel->visitor.text);
 }

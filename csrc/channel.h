@@ -124,8 +124,10 @@ FERRY__LOCAL int ferry__channel_await_lane(ferry__channel *channel, const uint32
  * for, in any case. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int slept);
 FERRY__LOCAL int ferry__channel_look_at(ferry__channel *channel, int64_t now_ns, int slept); /* for who has read the clock */
-/* Declares the connection over. Returns the code. */
+/* Declares the connection over, if it is not already. Returns why it is. */
 FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) FERRY__PRINTF(3, 4);
+/* The same where the peer has written what it may not, as the text says. */
+FERRY__LOCAL int ferry__channel_damaged(ferry__channel *channel, const char *format, ...) FERRY__PRINTF(2, 3);
 /* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */
 FERRY__LOCAL void ferry__channel_hang_up(ferry__channel *channel);
 
@@ -144,8 +146,8 @@ FERRY__LOCAL int ferry__hello_is_known(const ferry__channel *channel, const ferr
 /* What a second peer is told. */
 FERRY__LOCAL void ferry__say_busy(const ferry__channel *channel, uint32_t pid, ferry__os stream);
 
-/* Writes what is known about a channel that is not open. */
-FERRY__LOCAL void ferry__channel_describe(const ferry__channel *channel, ferry_why *why);
+/* Writes what is known about a channel that is not open, or has an error to tell: 1; or 0, and its side knows what is going on. */
+FERRY__LOCAL int ferry__channel_explains(const ferry__channel *channel, ferry_why *why);
 FERRY__LOCAL const char *ferry__side_name(ferry__side side);
 
 #endif

@@ -167,7 +167,7 @@ static int ferry__env_make_columns(ferry_env *env, ferry_why *why) {
     size_t n = env->spec.group.num_rows;
     char *at = env->block = (char *)calloc(n, 2 * (sizeof(double) + 3));
     int i;
-    if (at == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (at == NULL) return ferry__no_memory(why);
     if (ferry__rows_open(&env->rows, &env->spec, why) < 0) return why->code;
     both[0] = &env->columns, both[1] = &env->spare;
     for (i = 0; i < 2; i++, at += n * sizeof(double)) both[i]->reward = (double *)(void *)at;
@@ -189,9 +189,9 @@ static int ferry__env_make_room(ferry_env *env, ferry_why *why) {
     env->message = (char *)calloc(1, env->actions_begin + env->actions_lines * line);
     if (env->spec.realtime) {
         env->world.incoming = (char *)malloc(env->actions_begin + env->actions_lines * line);
-        if (env->world.incoming == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+        if (env->world.incoming == NULL) return ferry__no_memory(why);
     }
-    return env->message != NULL ? ferry__env_make_columns(env, why) : ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    return env->message != NULL ? ferry__env_make_columns(env, why) : ferry__no_memory(why);
 }
 
 static void ferry__env_free(ferry_env *env) {
@@ -214,14 +214,10 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     ferry_why ignored;
     ferry_env *env;
     if (why == NULL) why = &ignored;
-    ferry__fail(why, 0, "%s", "");
-    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_env_open needs a place for the handle");
-    *out = NULL;
-    if (desc == NULL || desc->struct_size != sizeof *desc)
-        return ferry__fail(why, FERRY_EINVAL,
-                           "set ferry_env_desc.struct_size to sizeof(ferry_env_desc); are header and library of one version?");
+    if (out != NULL) *out = NULL;
+    if (ferry__check_open("env", out, desc != NULL ? &desc->struct_size : NULL, sizeof *desc, why) < 0) return why->code;
     env = (ferry_env *)calloc(1, sizeof *env);
-    if (env == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (env == NULL) return ferry__no_memory(why);
     env->outbox.memory = FERRY__NO_OS;
     env->max_bytes = desc->max_bytes;
     env->takes_calls = desc->takes_calls != 0;
@@ -255,13 +251,9 @@ void ferry_env_close(ferry_env *env) {
 
 void ferry_env_why(const ferry_env *env, ferry_why *why) {
     const ferry__channel *channel = &env->channel;
-    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
-    else if (channel->why.code != 0) *why = channel->why;
-    else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
-    else
-        ferry__fail(why, 0, "the agent (pid %u) at '%s' %s turn %llu", channel->peer_pid, channel->address.text,
-                    env->holding != FERRY__HOLDING_NOTHING ? "waits for the answer to" : "has the word after",
-                    (unsigned long long)env->number);
+    if (ferry__channel_explains(channel, why)) return;
+    ferry__fail(why, 0, "the agent (pid %u) at '%s' %s turn %llu", channel->peer_pid, channel->address.text,
+                env->holding != FERRY__HOLDING_NOTHING ? "waits for the answer to" : "has the word after", (unsigned long long)env->number);
 }
 
 /* ---- Answers ---- */
@@ -527,9 +519,7 @@ static int ferry__env_take_rows(ferry_env *env, ferry_turn *turn, uint32_t count
         ferry__copy_in(env->message + group->rows_offset, (const char *)env->in + group->rows_offset, count * sizeof *list);
     }
     if (list != NULL && !ferry__rows_valid(list, count, rows->num_rows))
-        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                   "the region shared with the agent (pid %u) is damaged: turn %llu is about rows that are not there",
-                                   env->channel.peer_pid, (unsigned long long)env->number);
+        return ferry__channel_damaged(&env->channel, "turn %llu is about rows that are not there", (unsigned long long)env->number);
     if (ferry__rows_plan(rows, (ferry_kind)env->kind, list, count, &why) < 0) return ferry__env_refuse(env, why.text);
     if (list != NULL) ferry__env_keep_rows(env, turn, list, count);
     turn->kind = env->kind;
@@ -557,10 +547,8 @@ static int ferry__env_take(ferry_env *env) {
     if (head->number != env->number + 1 ||
         ((head->kind != FERRY_STEP || env->spec.realtime) && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
         head->num_rows == 0 || head->num_rows > env->rows.num_rows)
-        return ferry__channel_lose(
-            &env->channel, FERRY_ECORRUPT,
-            "the region shared with the agent (pid %u) is damaged: turn %llu says it is number %llu, kind %d, rows %u",
-            env->channel.peer_pid, (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
+        return ferry__channel_damaged(&env->channel, "turn %llu says it is number %llu, kind %d, rows %u",
+                                      (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
     env->turns.turn[0].blob.format = env->turns.turn[1].blob.format = FERRY_NONE;
     ferry__first_blob_clear(&env->first);
     if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob, NULL) < 0)

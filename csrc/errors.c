@@ -35,6 +35,8 @@ int ferry__fail(ferry_why *why, int code, const char *format, ...) {
     return code;
 }
 
+int ferry__no_memory(ferry_why *why) { return ferry__fail(why, FERRY_ENOMEM, "out of memory"); }
+
 void ferry__also(ferry_why *why, const char *format, ...) {
     if (why != NULL) {
         va_list arguments;
@@ -42,4 +44,12 @@ void ferry__also(ferry_why *why, const char *format, ...) {
         ferry__write(why, strlen(why->text), format, arguments);
         va_end(arguments);
     }
+}
+
+int ferry__check_open(const char *what, const void *out, const uint32_t *struct_size, size_t bytes, ferry_why *why) {
+    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_%s_open needs a place for the handle", what);
+    if (struct_size == NULL || *struct_size != bytes)
+        return ferry__fail(why, FERRY_EINVAL,
+                           "set ferry_%s_desc.struct_size to sizeof(ferry_%s_desc); are header and library of one version?", what, what);
+    return ferry__fail(why, 0, "%s", "");
 }

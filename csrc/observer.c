@@ -58,14 +58,10 @@ int ferry_observer_open(const ferry_observer_desc *desc, ferry_observer **out, f
     ferry_why ignored;
     ferry_observer *observer;
     if (why == NULL) why = &ignored;
-    ferry__fail(why, 0, "%s", "");
-    if (out == NULL) return ferry__fail(why, FERRY_EINVAL, "ferry_observer_open needs a place for the handle");
-    *out = NULL;
-    if (desc == NULL || desc->struct_size != sizeof *desc)
-        return ferry__fail(why, FERRY_EINVAL,
-                           "set ferry_observer_desc.struct_size to sizeof(ferry_observer_desc); are header and library of one version?");
+    if (out != NULL) *out = NULL;
+    if (ferry__check_open("observer", out, desc != NULL ? &desc->struct_size : NULL, sizeof *desc, why) < 0) return why->code;
     observer = (ferry_observer *)calloc(1, sizeof *observer);
-    if (observer == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (observer == NULL) return ferry__no_memory(why);
     observer->max_bytes = desc->max_bytes != 0 ? desc->max_bytes : FERRY__DEFAULT_MAX_RING;
     observer->channel.log = desc->log, observer->channel.log_user = desc->log_user;
     observer->channel.handshake.accept = ferry__observer_accept;
@@ -92,10 +88,8 @@ const ferry_env_desc *ferry_observer_env(const ferry_observer *observer) {
 
 void ferry_observer_why(const ferry_observer *observer, ferry_why *why) {
     const ferry__channel *channel = &observer->channel;
-    if (!ferry__channel_is_mine(channel)) ferry__fail(why, FERRY_EFORKED, "%s; open one after the fork", ferry_strerror(FERRY_EFORKED));
-    else if (channel->why.code != 0) *why = channel->why;
-    else if (channel->state != FERRY__OPEN) ferry__channel_describe(channel, why);
-    else ferry__fail(why, 0, "observing the environment (pid %u) at '%s'", channel->peer_pid, channel->address.text);
+    if (ferry__channel_explains(channel, why)) return;
+    ferry__fail(why, 0, "observing the environment (pid %u) at '%s'", channel->peer_pid, channel->address.text);
 }
 
 /* What is left of a time-out. */

@@ -183,7 +183,7 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, vo
 /* No page is cleared on fork here. The word is the process id, which the C library knows without a system call. */
 int ferry__platform_canary_create(uint32_t **out, ferry_why *why) {
     *out = (uint32_t *)malloc(sizeof **out);
-    if (*out == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (*out == NULL) return ferry__no_memory(why);
     **out = ferry__platform_pid();
     return 0;
 }

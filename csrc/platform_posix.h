@@ -49,9 +49,14 @@ static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns
 
 void ferry__platform_yield(void) { sched_yield(); }
 
-void ferry__platform_nap(int64_t ns) {
+static struct timespec ferry__timespec(int64_t ns) {
     struct timespec time;
     time.tv_sec = (time_t)(ns / 1000000000), time.tv_nsec = (long)(ns % 1000000000);
+    return time;
+}
+
+void ferry__platform_nap(int64_t ns) {
+    struct timespec time = ferry__timespec(ns);
     (void)nanosleep(&time, NULL);
 }
 
@@ -64,13 +69,6 @@ int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
     if (strlen(text) < out_bytes) strcpy(out, text);
     else memset(out, '?', out_bytes - 1), out[out_bytes - 1] = 0;
     return 1;
-}
-
-static struct timespec ferry__timespec(int64_t ns) {
-    struct timespec time;
-    time.tv_sec = (time_t)(ns / 1000000000);
-    time.tv_nsec = (long)(ns % 1000000000);
-    return time;
 }
 
 /* ---- Memory ---- */
@@ -161,7 +159,6 @@ static int ferry__dial(const char *path) {
 /* Serialises check, unlink and bind among all who serve in a directory. A lock that a stopped process holds is not waited for long. */
 static int ferry__lock_directory(const char *path) {
     char directory[128];
-    struct timespec pause = ferry__timespec(1000000);
     char *slash;
     int fd, tries;
     snprintf(directory, sizeof directory, "%s", path);
@@ -171,7 +168,7 @@ static int ferry__lock_directory(const char *path) {
     if (fd < 0) return -1;
     for (tries = 0; tries < 1000; tries++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-        nanosleep(&pause, NULL);
+        ferry__platform_nap(1000000);
     }
     close(fd);
     errno = ETIMEDOUT;

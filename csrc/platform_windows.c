@@ -125,7 +125,7 @@ static int ferry__make_memory(uint64_t bytes, int num_events, ferry__os *out, fe
     ferry__memory *memory = ferry__memory_new();
     int i, made = 0;
     *out = FERRY__NO_OS;
-    if (memory == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (memory == NULL) return ferry__no_memory(why);
     memory->object.handle = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, (DWORD)(bytes >> 32), (DWORD)bytes, NULL);
     if (memory->object.handle != NULL)
         for (i = 0; i < num_events; i++) made += (memory->event[i] = CreateEventW(NULL, FALSE, FALSE, NULL)) != NULL;
@@ -223,7 +223,7 @@ void ferry__platform_memory_unmap(void *start, uint64_t bytes) {
 /* There is no fork. */
 int ferry__platform_canary_create(uint32_t **out, ferry_why *why) {
     *out = (uint32_t *)malloc(sizeof **out);
-    if (*out == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (*out == NULL) return ferry__no_memory(why);
     **out = 1;
     return 0;
 }

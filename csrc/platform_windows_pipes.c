@@ -398,7 +398,7 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
     ferry__doorway *doorway = (ferry__doorway *)calloc(1, sizeof *doorway);
     WCHAR wide[512];
     out->os = FERRY__NO_OS;
-    if (doorway == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (doorway == NULL) return ferry__no_memory(why);
     doorway->object.kind = FERRY__IS_LISTENER;
     snprintf(out->path, sizeof out->path, "%s", path);
     SetLastError(ERROR_INVALID_NAME);
@@ -445,7 +445,7 @@ int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why 
     if (stream == NULL) ferry__close_handle(&doorway->object.handle);
     doorway->object.handle = NULL;
     ResetEvent(doorway->event);
-    if (stream == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (stream == NULL) return ferry__no_memory(why);
     *out = (ferry__os)stream;
     if (ferry__doorway_open(doorway) != 0)
         ferry__close_handle(&doorway->object.handle), SetEvent(doorway->event); /* the next call tries again */
@@ -475,7 +475,7 @@ int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why) {
         return ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be connected to: %s", path, ferry__says(error).text);
     }
     stream = ferry__stream_new(end, 0);
-    if (stream == NULL) return CloseHandle(end), ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (stream == NULL) return CloseHandle(end), ferry__no_memory(why);
     *out = (ferry__os)stream;
     return 1;
 }

@@ -34,7 +34,7 @@ static int ferry__region_map(ferry__os memory, uint64_t bytes, ferry__region **o
     ferry__region *region = (ferry__region *)calloc(1, sizeof *region);
     void *base = NULL;
     *out = NULL;
-    if (region == NULL) ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (region == NULL) ferry__no_memory(why);
     else if (ferry__platform_memory_map(memory, bytes, 1, &base, why) == 0) {
         region->base = (char *)base, region->bytes = bytes, region->memory = memory, region->count = 1;
         *out = region;

@@ -47,14 +47,14 @@ int ferry__ring_open(const ferry__spec *spec, const char *start, const uint64_t 
     size_t rows = spec->group.num_rows, i;
     char *base;
     *out = NULL;
-    if (ring == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (ring == NULL) return ferry__no_memory(why);
     ring->spec = spec;
     ferry__ring_lay_out(spec, &ring->head);
     ring->returns = (double *)malloc(rows * sizeof *ring->returns);
     ring->episode = (uint64_t *)calloc(rows, sizeof *ring->episode);
     ring->over = (uint8_t *)calloc(rows, 1);
     if (ring->returns == NULL || ring->episode == NULL || ring->over == NULL) {
-        ferry__fail(why, FERRY_ENOMEM, "out of memory");
+        ferry__no_memory(why);
         goto fail;
     }
     if (ferry__region_create(ring->head.bytes, max_bytes, &ring->region, why) < 0) goto fail;
@@ -187,7 +187,7 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
         out->seen = FERRY__SEQ_START;
         out->copy = (char *)calloc(1, (size_t)out->head.slot_bytes);
         if (out->copy != NULL) return 0;
-        ferry__fail(why, FERRY_ENOMEM, "out of memory");
+        ferry__no_memory(why);
     }
     ferry__ring_forget(out);
     return why->code;

@@ -15,7 +15,7 @@ int ferry__rows_open(ferry__rows *rows, const ferry__spec *spec, ferry_why *why)
     rows->num_rows = group->num_rows, rows->max_steps = group->max_episode_steps;
     rows->tick_together = (group->flags & FERRY__TICK_TOGETHER) != 0;
     block = (char *)calloc(n, sizeof(uint64_t) + 4 * sizeof(uint32_t) + 2);
-    if (block == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (block == NULL) return ferry__no_memory(why);
     rows->episode = (uint64_t *)(void *)block, block += n * sizeof(uint64_t);
     rows->all = (uint32_t *)(void *)block, rows->steps = rows->all + n;
     rows->step.own = rows->steps + n, rows->reset.own = rows->step.own + n;

@@ -124,7 +124,7 @@ static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry_
         entry->low_offset = ferry__pool_add(pool, field->low_each, bytes);
         entry->high_offset = ferry__pool_add(pool, field->high_each, bytes);
     } else if (ferry__scalar_bounds(field, entry, pool, path, why) < 0) return why->code;
-    if (entry->low_offset == UINT64_MAX || entry->high_offset == UINT64_MAX) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (entry->low_offset == UINT64_MAX || entry->high_offset == UINT64_MAX) return ferry__no_memory(why);
     return 0;
 }
 
@@ -206,7 +206,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
     ferry_env_desc *desc = &spec->desc;
     uint32_t i;
     spec->fields = (ferry_field *)calloc(header->num_fields + 1, sizeof *spec->fields);
-    if (spec->fields == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (spec->fields == NULL) return ferry__no_memory(why);
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
         ferry_field *field = &spec->fields[i];
@@ -284,7 +284,7 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
         return ferry__fail(why, FERRY_ESPEC, "an environment in real time has one row, not %u; open one for each", out->group.num_rows);
     out->entries = (ferry__entry *)calloc(desc->num_fields + 1, sizeof *out->entries);
     if (out->entries == NULL || ferry__pool_add(&pool, "", 0) == UINT64_MAX) {
-        ferry__fail(why, FERRY_ENOMEM, "out of memory");
+        ferry__no_memory(why);
         goto fail;
     }
     for (i = 0; i < desc->num_fields; i++) {
@@ -362,7 +362,7 @@ int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes,
     out->entries = (ferry__entry *)calloc(header->num_fields + 1, sizeof *out->entries);
     out->pool = (char *)malloc((size_t)header->pool_bytes + 1);
     if (out->entries == NULL || out->pool == NULL) {
-        ferry__fail(why, FERRY_ENOMEM, "out of memory");
+        ferry__no_memory(why);
         goto fail;
     }
     for (i = 0; i < header->num_fields; i++)

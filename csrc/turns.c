@@ -22,7 +22,7 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const 
     char *block = (char *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
     uint64_t *stride;
     memset(turns, 0, sizeof *turns);
-    if (block == NULL) return ferry__fail(why, FERRY_ENOMEM, "out of memory");
+    if (block == NULL) return ferry__no_memory(why);
     turns->block = block;
     stride = (uint64_t *)(void *)block, block += n * sizeof(uint64_t);
     for (slot = 0; slot < num_slots; slot++) {

@@ -67,10 +67,7 @@ FERRY__WARM int ferry__view_act(ferry_agent *agent) {
     moment.answers = view->frame, moment.episode = view->episode, moment.action_ns = (uint64_t)ferry__platform_now_ns();
     memcpy(slot + group->action_moment_offset, &moment, sizeof moment);
     memcpy(slot + begin, (const char *)agent->out + begin, end - begin);
-    if (ferry__lane_push(&view->actions) < 0)
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: actions have lost their lane",
-                                   agent->channel.peer_pid);
+    if (ferry__lane_push(&view->actions) < 0) return ferry__channel_damaged(&agent->channel, "actions have lost their lane");
     ferry__view_wake(agent);
     return 0;
 }
@@ -97,9 +94,8 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
     ferry__copy_in(&moment, slot + group->frame_moment_offset, sizeof moment);
     if (moment.episode != view->episode) return 0;
     if (head.kind != FERRY_STEP || head.number <= view->frame || (head.blob_format != FERRY_NONE && head.blob_where != FERRY__WHERE_SLOT))
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: frame %llu follows %llu, kind %d",
-                                   agent->channel.peer_pid, (unsigned long long)head.number, (unsigned long long)view->frame, head.kind);
+        return ferry__channel_damaged(&agent->channel, "frame %llu follows %llu, kind %d", (unsigned long long)head.number,
+                                      (unsigned long long)view->frame, head.kind);
     ferry__copy_in(&reward, slot + group->reward_offset, sizeof reward);
     ferry__copy_in(&view->terminated, slot + group->terminated_offset, 1);
     ferry__copy_in(&view->truncated, slot + group->truncated_offset, 1);
@@ -120,10 +116,7 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
 
 static inline int ferry__view_pull_frame(ferry_agent *agent, const ferry_turn **out) {
     int got = ferry__lane_pull(&agent->view.frames);
-    if (got < 0)
-        return ferry__channel_lose(&agent->channel, FERRY_ECORRUPT,
-                                   "the region shared with the environment (pid %u) is damaged: frames have lost their lane",
-                                   agent->channel.peer_pid);
+    if (got < 0) return ferry__channel_damaged(&agent->channel, "frames have lost their lane");
     return got > 0 ? ferry__view_take_frame(agent, out) : 0;
 }
 

@@ -50,10 +50,7 @@ static int ferry__world_take_latest(ferry_env *env) {
     ferry_why why;
     uint32_t i;
     int got = ferry__lane_pull(&world->actions);
-    if (got < 0)
-        return ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                   "the region shared with the agent (pid %u) is damaged: actions have lost their lane",
-                                   env->channel.peer_pid);
+    if (got < 0) return ferry__channel_damaged(&env->channel, "actions have lost their lane");
     if (got == 0) return 0;
     slot = (const char *)ferry__lane_mine(&world->actions);
     ferry__copy_in(&moment, slot + env->spec.group.action_moment_offset, sizeof moment);
@@ -127,8 +124,5 @@ FERRY__WARM void ferry__world_publish(ferry_env *env, ferry_status status) {
     env->spoilt = 1; /* what was answered by turns is older */
     if (env->ring != NULL && status == FERRY_ROW_OK) ferry__world_show(env, slot);
     env->channel.line->frames = ++world->published;
-    if (ferry__lane_push(&world->frames) < 0 && env->channel.lost == 0)
-        (void)ferry__channel_lose(&env->channel, FERRY_ECORRUPT,
-                                  "the region shared with the agent (pid %u) is damaged: frames have lost their lane",
-                                  env->channel.peer_pid);
+    if (ferry__lane_push(&world->frames) < 0) (void)ferry__channel_damaged(&env->channel, "frames have lost their lane");
 }

@@ -76,7 +76,9 @@ def test_it_compiles(zig: list[str], target: str, language: str, tmp_path: Path)
 
 @targets
 def test_a_program_finds_all_that_it_calls(zig: list[str], target: str, tmp_path: Path) -> None:
-    sources = [ROOT / "examples/c/pole.c", ROOT / "csrc/libferry.c"]
+    """Made of the two files that a program may have in its tree."""
+    run([sys.executable, ROOT / "tools/amalgamate.py", "."], tmp_path)
+    sources = [ROOT / "examples/c/pole.c", tmp_path / "libferry.c"]
     run([*zig, "cc", "-target", target, "-std=c99", *FLAGS, *sources, "-o", "pole"], tmp_path)
     program = (tmp_path / "pole").read_bytes()
     assert program[:8] == MAGIC + PROCESSORS[target.partition("-")[0]]
