@@ -8,10 +8,26 @@
 #endif
 #define FERRY_BUILDING
 
-/* From the ground up, so that most is defined before it is used; but systems have headers that define a lot. */
+/* From the ground up, so that most is defined before it is used. What several systems include comes before them. */
 /* clang-format off */
 #include "errors.c"
 #include "elements.c"
+#include "layout.h"
+#include "atomics.h"
+
+#ifdef _WIN32
+#include "platform_windows.h"
+#include "platform_windows.c"
+#include "platform_windows_pipes.c"
+#else
+#include "platform_posix.h"
+#ifdef __APPLE__
+#include "platform_macos.c"
+#else
+#include "platform_linux.c"
+#endif
+#endif
+
 #include "region.c"
 #include "wait.c"
 #include "address.c"
@@ -29,16 +45,3 @@
 #include "agent.c"
 #include "world.c"
 #include "env.c"
-
-#ifdef _WIN32
-#include "platform_windows.h"
-#include "platform_windows.c"
-#include "platform_windows_pipes.c"
-#else
-#include "platform_posix.h"
-#ifdef __APPLE__
-#include "platform_macos.c"
-#else
-#include "platform_linux.c"
-#endif
-#endif

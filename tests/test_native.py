@@ -299,11 +299,13 @@ def test_what_is_defined_before_it_is_used_has_no_prototype(tmp_path: Path) -> N
         "libferry.c": '#include "a.c"\n',
         "a.c": '#include "a.h"\nint ferry__one(void) { return 1; }\nvoid ferry__two(int x,\n int y) {\n}\n'
         "static int ferry__three(void) { return ferry__four(); }\nint ferry__four(void) {\n}\n"
-        "#ifdef A\nint ferry__five(void) {\n}\n#else\nint ferry__five(void) {\n}\n#endif\n",
+        "#ifdef _WIN32\nint ferry__five(void) {\n}\nint ferry__six(void) {\n}\n#else\n"
+        "#ifdef A\n#else\n#endif\nint ferry__six(void) { return ferry__five(); }\nint ferry__five(void) {\n}\n#endif\n",
         "a.h": "#ifndef A_H\n#define A_H\n#ifndef FERRY__LOCAL\n#ifdef B\n#define FERRY__LOCAL\n#else\n"
         '#define FERRY__LOCAL __attribute__((visibility("hidden")))\n#endif\n#endif\n'
         "FERRY__LOCAL int ferry__one(void);\nFERRY__LOCAL void ferry__two(int x,\n int y);\n"
-        "FERRY__LOCAL int ferry__four(void);\nFERRY__LOCAL int ferry__five(void);\n#endif\n",
+        "FERRY__LOCAL int ferry__four(void);\nFERRY__LOCAL int ferry__five(void);\nFERRY__LOCAL int ferry__six(void);\n"
+        "#endif\n",
     }
     write_library(tmp_path, files)
     lines = (tmp_path / "out" / "libferry.c").read_text().splitlines()
@@ -315,6 +317,8 @@ def test_what_is_defined_before_it_is_used_has_no_prototype(tmp_path: Path) -> N
         "static int fy_three(void) { return fy_four(); }",
         "int fy_four(void) {",
         "int fy_five(void) {",
+        "static int fy_six(void) {",
+        "static int fy_six(void) { return fy_five(); }",
         "int fy_five(void) {",
     ]
 

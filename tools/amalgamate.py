@@ -25,6 +25,7 @@ _CONTINUED = re.compile(r" +\\$")
 _GUARDED = re.compile(r"#ifndef (\w+_H)\n#define \1\n(.*)#endif\n", re.DOTALL)
 _INCLUDE = re.compile(r'\s*#\s*include ["<]([^">]+)[">]')
 _CONDITION = re.compile(r"\s*#\s*(if|el|endif)")
+_SYSTEM = re.compile(r"#(if|else|endif)(?:def (_WIN32|__APPLE__)\n)?")
 _LOCAL = re.compile(r"#ifndef FERRY__LOCAL\n.*?#endif\n#endif\n", re.DOTALL)  # how it is defined
 _PROTOTYPE = re.compile(r"^FERRY__LOCAL [^;{(]*?(\w+)\([^;{]*\);\n", re.MULTILINE)
 
@@ -63,14 +64,31 @@ def inlined(name: str, met: list[set[str]]) -> Iterator[str]:
                 yield line
 
 
+def on_system(text: str, macro: str) -> str:
+    """What is left of the text where this macro tells of the system; other conditions leave all."""
+    kept: list[str] = []
+    taken: list[bool | None] = []  # for each condition that stands around a line; None: not one of systems
+    for line in text.splitlines(keepends=True):
+        condition = _SYSTEM.match(line)
+        if condition is None:
+            kept += [] if False in taken else [line]
+        elif condition[1] == "if":
+            taken.append(condition[2] == macro if condition[2] else None)
+        elif condition[1] == "endif":
+            taken.pop()
+        elif taken[-1] is not None:
+            taken[-1] = not taken[-1]
+    return "".join(kept)
+
+
 def without_prototypes(text: str) -> str:
-    """Drops those of what is defined once (and not for each system), before it is used."""
+    """Drops those of what is defined before it is used, on every system."""
+    views = [on_system(_PROTOTYPE.sub("", text), macro) for macro in ("_WIN32", "__APPLE__", "")]
     for prototype in _PROTOTYPE.finditer(text):
-        rest = text.replace(prototype[0], "", 1)
-        first = re.search(rf"^.*\b{prototype[1]}\b", rest, re.MULTILINE)
-        definitions = re.finditer(rf"^(?=\w[\w *]*\b{prototype[1]}\([^;{{]*{{)", rest, re.MULTILINE)
-        if first and [found.start() for found in definitions] == [first.start()]:
-            text = f"{rest[: first.start()]}FERRY__LOCAL {rest[first.start() :]}"
+        definition = re.compile(rf"^(?!static)\w[\w *]*\b{prototype[1]}\([^;{{]*{{", re.MULTILINE)
+        mentions = [(re.search(rf"^.*\b{prototype[1]}\b", view, re.MULTILINE), view) for view in views]
+        if all(first is None or definition.match(view, first.start()) for first, view in mentions):
+            text = definition.sub(lambda found: f"FERRY__LOCAL {found[0]}", text.replace(prototype[0], "", 1))
     return text
 
 
