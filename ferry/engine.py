@@ -237,7 +237,9 @@ def _opened(log: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         found = log.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(f"the log {str(log)!r} is there already, and is no file of yours; choose another log_dir")
+            raise PermissionError(
+                f"the log {str(log)!r} is there already, and is no file of yours; choose another log_dir"
+            )
     ways = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     return os.open(log, ways, 0o666)
 

@@ -203,12 +203,17 @@ def path_of(address: str) -> Path:
         AddressError: There is none of that name, or something else is at the path, or a socket of another user.
     """
     if address.startswith("/"):
-        path = Path(address)
-        if path.exists() and not path.is_socket():
+        try:
+            found = os.stat(address)
+        except FileNotFoundError:
+            return Path(address)
+        except OSError as error:
+            raise AddressError(f"{address!r} cannot be connected to: {error.strerror}") from None
+        if not stat.S_ISSOCK(found.st_mode):
             raise AddressError(f"{address!r} is not a socket; give the path of one, or a name that ferry ls lists")
-        if path.exists() and path.stat().st_uid != os.geteuid():
-            raise AddressError(f"{address!r} belongs to user {path.stat().st_uid}, not to you ({os.geteuid()})")
-        return path
+        if found.st_uid != os.geteuid():
+            raise AddressError(f"{address!r} belongs to user {found.st_uid}, not to you ({os.geteuid()})")
+        return Path(address)
     for path in names():
         if path.name == address:
             return path
