@@ -1169,6 +1169,9 @@ cdef class Env(Handle):
 include "_workers.pxi"
 
 
+include "_relay.pxi"
+
+
 cdef tuple parts_of(content):
     """The two parts of a blob in the format VALUES."""
     if not isinstance(content, list) or len(content) != 2 or not isinstance(content[1], dict):
