@@ -156,6 +156,28 @@ def _parser() -> argparse.ArgumentParser:
     for command in (listing, info, top, bench, doctor, check):
         command.add_argument("--json", action="store_true", help="for programs")
 
+    chaos = commands.add_parser(
+        "chaos", help="stand between an environment and its agent, and be late, silent, gone or wrong on purpose"
+    )
+    chaos.add_argument("env_address", metavar="FROM", help="where the environment serves; serve:NAME: it connects")
+    chaos.add_argument("address", metavar="TO", help="where agents find it; connect:NAME: the agent listens")
+    chaos.add_argument("--seed", type=int, default=0, metavar="N", help="of chance (default: 0)")
+    chaos.add_argument(
+        "--share",
+        metavar="FAULT=SHARE",
+        type=_share,
+        action="append",
+        default=[],
+        help="of the turns that a fault befalls: drop=0.01; faults are delay, stall, drop, fail, nan, outside, reward",
+    )
+    chaos.add_argument(
+        "--at", metavar="TURN=FAULT", type=_at, action="append", default=[], help="a fault in that turn: 300=stall"
+    )
+    chaos.add_argument("--delay-s", type=float, default=0.05, metavar="SECONDS", help="of a delay (default: 0.05)")
+    chaos.add_argument("--stall-s", type=float, metavar="SECONDS", help="of a stall (default: until the agent leaves)")
+    chaos.add_argument("--verbose", action="store_true", help="tell of each fault, and of agents that come and go")
+    chaos.set_defaults(run=_chaos)
+
     demo = commands.add_parser(
         "demo", help="let a small policy learn to balance a pole in another process", add_help=False
     )
@@ -179,6 +201,31 @@ def _serve(options: argparse.Namespace) -> None:
         if "FERRY_ADDRESS" not in os.environ:
             print(f"ferry: serving {options.env_id} as {address!r}; Ctrl-C ends it", file=sys.stderr, flush=True)
         backend.run()
+
+
+def _chaos(options: argparse.Namespace) -> None:
+    from ferry.chaos import ChaosProxy, FaultName  # nothing else here needs it
+
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="ferry: %(message)s")
+    at: dict[int, list[FaultName]] = {}
+    for turn, name in options.at:
+        at.setdefault(turn, []).append(name)
+    proxy = ChaosProxy(
+        options.env_address,
+        options.address,
+        seed=options.seed,
+        share=dict(options.share),
+        at=at,
+        delay_s=options.delay_s,
+        stall_s=options.stall_s,
+    )
+    if "FERRY_ADDRESS" not in os.environ:
+        between = f"{options.env_address!r} and {options.address!r}"
+        print(f"ferry: chaos between {between}; Ctrl-C ends it", file=sys.stderr, flush=True)
+    proxy.run()
+    told = ", ".join(f"{count} {name}" for name, count in proxy.counts.items() if count)
+    print(f"ferry: {proxy.turns} turns: {told or 'no faults'}", file=sys.stderr)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -245,6 +292,22 @@ def _wrapper(text: str) -> tuple[Callable[..., gymnasium.Env[Any, Any]], dict[st
             f"there is no wrapper {name!r}; see gymnasium.wrappers, or write module:callable"
         )
     return found, _json_object(arguments) if equals else {}
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FAULT=SHARE, such as drop=0.01") from None
+
+
+def _at(text: str) -> tuple[int, str]:
+    turn, equals, name = text.partition("=")
+    try:
+        return int(turn if equals else ""), name
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TURN=FAULT, such as 300=drop") from None
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from gymnasium import spaces
 
 import ferry
 from ferry import survey
+from ferry.chaos import ChaosProxy, Fault
 from ferry.engine import GRACE
 
-__all__ = ["Result", "Subject", "assert_conforms", "check"]
+__all__ = ["ChaosProxy", "Fault", "Result", "Subject", "assert_conforms", "check"]
 
 Verdict: TypeAlias = Literal["pass", "fail", "skip"]
 Env: TypeAlias = "ferry.ClientEnv | ferry.LaunchedEnv"

@@ -18,7 +18,8 @@ from conftest import PATIENCE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 GUIDES = {
-    name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("quickstart", "engine-guide", "realtime")
+    name: (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("quickstart", "engine-guide", "realtime", "reliability")
 }
 BLOCK = re.compile(r"(?ms)^```(\w+)\n(.*?)^```$")
 FILE = re.compile(r"(?:#|/\*) (\w+\.(?:py|c))\b")
