@@ -46,7 +46,7 @@ FAULTS: tuple[FaultName, ...] = get_args(FaultName)
 _REWARDS = (math.nan, math.inf, -math.inf, 1e30, -1e30)
 
 # Seconds between two looks at what nobody announces: a signal, the other side, the process that has started this one.
-_SLICE, _NAP = 0.04, 0.005
+_SLICE, _NAP = 0.01, 0.005
 
 # Faults that are remembered one by one; all are counted.
 _REMEMBERED = 10_000
@@ -449,10 +449,14 @@ class _Relays:
             for number, field in enumerate(fields)
             if field.role == _core.OBSERVATION and field.kind <= _core.MULTI_BINARY and not field.capacity
         ]
-        self._targets = {"nan": _nan_targets(observed), "outside": _outside_targets(observed)}
-        for fault, lacks in (("nan", "floating-point numbers"), ("outside", "bounds that its dtypes could exceed")):
-            if fault in self._plan.names() and not self._targets[fault]:
-                raise ValueError(f"the fault {fault!r} is not possible: the observation of {name} has no {lacks}")
+        for fault, find, lacks in (
+            ("nan", _nan_targets, "floating-point numbers"),
+            ("outside", _outside_targets, "bounds that its dtypes could exceed"),
+        ):
+            if fault in self._plan.names():
+                self._targets[fault] = find(observed)
+                if not self._targets[fault]:
+                    raise ValueError(f"the fault {fault!r} is not possible: the observation of {name} has no {lacks}")
 
     def _play(self, relay: _core.Relay) -> None:
         """Answers an agent until it is gone, or the environment."""
@@ -465,7 +469,8 @@ class _Relays:
                     raise _AgentLeft
                 if kind == _core.CALL:
                     self._pass_on(relay)
-                    relay.refuse(relay.blob) if relay.has_failed else relay.give(relay.blob)
+                    answer = relay.refuse if relay.has_failed else relay.give
+                    answer(relay.blob)
                 elif kind != 0:
                     self._turn(relay, "step" if kind == _core.STEP else "reset")
                 elif relay.lost:
@@ -551,30 +556,24 @@ def _nan_targets(observed: Iterable[tuple[int, _core.Field]]) -> list[_Target]:
 
 
 def _outside_targets(observed: Iterable[tuple[int, _core.Field]]) -> list[_Target]:
-    """All elements whose dtype has a number outside of their bounds."""
+    """All elements whose dtype has a number outside of their bounds, infinities left aside."""
     found = []
     for number, field in observed:
         low, high = (np.atleast_1d(bound).ravel() for bound in _core.bounds_of(field))
-        beyond = {place: _beyond(low[place], high[place]) for place in range(low.size)}
-        values = {place: value for place, value in beyond.items() if value is not None}
-        if values:
-            found.append(_Target(number, field.path, np.array([*values]), np.array([*values.values()], low.dtype)))
+        if low.dtype.kind == "b":
+            continue
+        if low.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                above, below = high + 2 * abs(high) + 1, low - 2 * abs(low) - 1
+            has_above, has_below = (above > high) & np.isfinite(above), (below < low) & np.isfinite(below)
+        else:
+            has_above, has_below = high < np.iinfo(low.dtype).max, low > np.iinfo(low.dtype).min
+            above, below = high + has_above, low - has_below
+        places = np.flatnonzero(has_above | has_below)
+        if places.size:
+            values = np.where(has_above, above, below)[places].astype(low.dtype)
+            found.append(_Target(number, field.path, places, values))
     return found
-
-
-def _beyond(low: Any, high: Any) -> Any:
-    """A number of the bounds' dtype that lies outside of them; None if it has none but infinities."""
-    dtype = low.dtype
-    if dtype.kind == "b":
-        return None
-    if dtype.kind in "iu":
-        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        return int(high) + 1 if int(high) < most else int(low) - 1 if int(low) > least else None
-    with np.errstate(over="ignore"):
-        above, below = (
-            np.float64(bound).astype(dtype) for bound in (high + 2.0 * abs(high) + 1, low - 2.0 * abs(low) - 1)
-        )
-    return above if high < above < math.inf else below if -math.inf < below < low else None
 
 
 # ---- The process -----------------------------------------------------------------------------------------------------

@@ -618,7 +618,8 @@ def test_an_environment_in_real_time_is_refused(between: Between) -> None:
 # ---- The command ----
 
 
-def test_the_command(start: Start, serve: Serve) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command(start: Start, serve: Serve, how: signal.Signals) -> None:
     serve(SCRIPTED, "real")
     words = "chaos real bad --seed 1 --share delay=0.5 --at 1=fail --at 1=delay --delay-s 0.001 --verbose"
     process = start("-m", "ferry", *words.split())
@@ -626,7 +627,7 @@ def test_the_command(start: Start, serve: Serve) -> None:
         env.reset()
         with pytest.raises(ferry.BackendError, match="ChaosError"):
             env.step(0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output) == (0, "")
     assert "ferry: chaos between 'real' and 'bad'; Ctrl-C ends it\n" in errors
