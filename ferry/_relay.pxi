@@ -16,6 +16,7 @@ cdef class Relay(Env):
     cdef const ferry_turn *answer
     cdef uint64_t *row_bytes  # [field]
     cdef tuple fields
+    cdef uint32_t num_rows
 
     def __init__(self, address, Agent agent):
         self.label = label_of("the proxy at", address)
@@ -23,6 +24,7 @@ cdef class Relay(Env):
         self.agent = agent
         agent.enter()
         try:
+            agent.turn()  # which raises if there is no connection
             self.hold = Hold.of(agent)
             self.open_like(address_bytes(address), ferry_agent_env(agent.handle))
         finally:
@@ -42,6 +44,7 @@ cdef class Relay(Env):
         for i in range(desc.num_fields):
             self.row_bytes[i] = bytes_of(self.fields[i])
         desc.address = NULL if address is None else <const char *>address
+        self.num_rows = desc.num_rows
         desc.max_bytes = UNLIMITED
         desc.log, desc.log_user = log_line, <void *>self
         return check(ferry_env_open(&desc, &self.handle, &why), &why)
@@ -90,9 +93,9 @@ cdef class Relay(Env):
         self.enter()
         self.agent.enter()
         try:
-            if self.turn is NULL:
-                raise FerryError(f"{self.label} has no turn to answer")
+            self.expect_turn(0)
             request = self.agent.turn()
+            self.answer = NULL
             request.kind, request.blob = self.turn.kind, self.turn.blob
             if self.turn.kind != FERRY_CALL:
                 request.rows, request.num_rows = self.turn.rows, self.turn.num_rows
@@ -131,11 +134,13 @@ cdef class Relay(Env):
     @property
     def has_failed(self):
         """Whether what was heard is a failure; `blob` says why."""
+        self.expect_answer()
         return self.answer.status[0] != FERRY_ROW_OK
 
     @property
     def blob(self):
         """What was heard beside the fields: (format, bytes) or None."""
+        self.expect_answer()
         return blob_of(&self.answer.blob)
 
     def take(self):
@@ -143,8 +148,8 @@ cdef class Relay(Env):
         cdef uint32_t k, row
         self.enter()
         try:
-            if self.turn is NULL:
-                raise FerryError(f"{self.label} has no turn to answer")
+            self.expect_turn(0)
+            self.expect_answer()
             for k in range(self.turn.num_rows):
                 row = self.turn.rows[k]
                 self.turn.reward[row] = self.answer.reward[row]
@@ -153,6 +158,16 @@ cdef class Relay(Env):
                 self.copy_row(self.turn, self.answer, row, False)
         finally:
             self.leave()
+
+    cdef int expect_turn(self, uint32_t row) except -1:
+        if self.turn is NULL or self.turn.kind == FERRY_LEFT or row >= self.num_rows:
+            raise FerryError(f"{self.label} has no turn to answer")
+        return 0
+
+    cdef int expect_answer(self) except -1:
+        if self.answer is NULL or not self.agent.connected:
+            raise FerryError(f"{self.label} has no turn to answer")
+        return 0
 
     cdef int copy_row(self, const ferry_turn *to, const ferry_turn *source, uint32_t row, bint action) except -1:
         """Copies a row's action, or its observation and infos."""
@@ -182,8 +197,9 @@ cdef class Relay(Env):
         cdef uint64_t at = <uint64_t>place * <uint64_t>len(content)
         self.enter()
         try:
-            if self.turn is NULL or index >= self.turn.num_fields or at + len(content) > self.row_bytes[index]:
-                raise FerryError(f"{self.label} has no turn to answer")
+            self.expect_turn(row)
+            if place < 0 or index >= self.turn.num_fields or at + len(content) > self.row_bytes[index]:
+                raise ValueError(f"field {index} has no element {place} of {len(content)} bytes")
             at += self.turn.stride[index] * row
             memcpy(<char *>self.turn.data[index] + at, <const char *>content, len(content))
         finally:
@@ -193,8 +209,7 @@ cdef class Relay(Env):
         """Writes a row's reward into the answer."""
         self.enter()
         try:
-            if self.turn is NULL:
-                raise FerryError(f"{self.label} has no turn to answer")
+            self.expect_turn(row)
             self.turn.reward[row] = reward
         finally:
             self.leave()

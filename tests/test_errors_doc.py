@@ -24,6 +24,7 @@ LEFT_OUT = {
     f" (row {GAP})": "stands after texts that have rows",
     f"{GAP} has not been connected yet": "adapters describe what they have connected to",
     f"{GAP} has no turn to answer": "backends answer the turns that they were given",
+    f"field {GAP} has no element {GAP} of {GAP} bytes": "a proxy writes to elements that it has counted",
     "not a frame": "a visit says no more than that somebody listens",
     "cut short": "a visit says no more than that somebody listens",
     f"{GAP} fields of {GAP} bytes": "comes after: the region is damaged",
