@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,3 +91,26 @@ def test_a_crowd_that_says_nothing_is_not_noticed(serve: Serve, dial: Callable[[
         stream.close()
     with ferry.ClientEnv("test", timeout=30) as env:
         env.reset(seed=0)
+
+
+def test_what_a_peer_says_does_not_reach_the_terminal(runtime_dir: Path) -> None:
+    said = b"\x1b[2J\x07gone"
+    refusal = struct.pack("=IHHIIiI", 0x59525246, 4, 0, 8 + len(said), 0, -7, len(said)) + said
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(runtime_dir / "test"))
+        listener.listen()
+
+        def answer() -> None:
+            stream, _ = listener.accept()
+            with stream:
+                stream.sendall(refusal)
+                stream.settimeout(30)
+                while stream.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ferry.BusyError, match=r"\?\[2J\?gone") as told:
+            ferry.ClientEnv("test", timeout=30)
+        thread.join(30)
+    assert str(told.value).isprintable()
