@@ -286,6 +286,15 @@ def test_the_name_of_another_cannot_be_met_or_taken(scene: Scene) -> None:
             scene.attacker.does(attempt, f"{scene.folder}/pole")
 
 
+def test_root_plays_with_nobody_but_root(scene: Scene) -> None:
+    """This process is root's: where it may not play for its user, it is told so; for root the place is taken."""
+    refusal = ferry.BusyError if scene.uid == 0 else ferry.AddressError
+    with pytest.raises(
+        refusal, match="is held by" if scene.uid == 0 else rf"belongs to user {scene.uid}, not to you \(0\)"
+    ):
+        ferry.ClientEnv(f"{scene.folder}/pole", timeout=30)
+
+
 def test_no_command_shows_anything_of_another_user(scene: Scene) -> None:
     assert scene.player.does(ferry_says, "ls")[1].count("pole") > 0
     code, said = scene.attacker.does(ferry_says, "ls")
