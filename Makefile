@@ -218,8 +218,9 @@ $(BUILD)/tests/test_fake_%: tests/c/test_fake_%.c tests/c/fake_platform.c $(wild
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< tests/c/fake_platform.c $(PORTABLE) $(LDFLAGS) -lm -pthread
 
-# It is between the library and its platform.
+# They are between the library and its platform.
 $(BUILD)/tests/test_fake_moments: private LDFLAGS += -Wl,--wrap=ferry__platform_poll,--wrap=ferry__platform_sleep
+$(BUILD)/tests/test_fake_wakeups: private LDFLAGS += -Wl,--wrap=ferry__platform_sleep
 
 # It loads and unloads the shared library too.
 $(BUILD)/tests/test_reopen: $(BUILD)/libferry.so

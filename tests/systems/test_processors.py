@@ -160,8 +160,8 @@ def test_c(make: Make, begin: Begin, name: str, source: Path, tmp_path: Path, mo
     rest: list[str | Path] = [processor.library]
     if source.stem.startswith("test_fake_"):
         rest = [ROOT / "tests/c/fake_platform.c", *PORTABLE]
-    if source.stem == "test_fake_moments":
-        rest += ["-Wl,--wrap=ferry__platform_poll,--wrap=ferry__platform_sleep"]
+    wrapped = {"test_fake_moments": ["poll", "sleep"], "test_fake_wakeups": ["sleep"]}.get(source.stem, [])
+    rest += [f"-Wl,--wrap=ferry__platform_{function}" for function in wrapped]
     program = processor.program(source, *rest, "-D_GNU_SOURCE", f"-I{ROOT / 'csrc'}")
     folder = Path("/tmp") / f"ferry-{os.getpid()}"  # sockets want short paths
     folder.mkdir()
