@@ -2,7 +2,7 @@
  *
  * Stands for ferry__slot_publish and ferry__slot_state (csrc/slot.h), ferry__wait (csrc/wait.c), ferry__idle and ferry__channel_await
  * (csrc/channel.c), and the way in which agent.c and env.c choose slots: one of the agent's, two of the env's, of which the answer to a
- * CALL takes the one that the next observation will have. futex is in ferry__sleep and ferry__wake.
+ * CALL takes the one that the next observation will have. The futex of ferry__platform_sleep and ferry__platform_wake is in sleep and wake.
  *
  * Proved, for turns without end, sequence words that wrap, and either side or both killed at any point:
  *   - no wake-up is lost: a slice of sleep ends by its time only where the peer is dead;
@@ -71,7 +71,7 @@ end:
 #endif
 
 /* FUTEX_WAIT: compares and suspends in one. It may return early; by time only where nothing else can happen. */
-inline ferry__sleep(slot, value) {
+inline sleep(slot, value) {
     if
     :: atomic { STILL(slot, value) -> sleeps_on[me] = SEQ(slot) }
        if
@@ -82,7 +82,7 @@ inline ferry__sleep(slot, value) {
     fi
 }
 
-inline ferry__wake(slot) {
+inline wake(slot) {
     d_step { if :: sleeps_on[PEER] == SEQ(slot) -> sleeps_on[PEER] = NOWHERE :: else fi }
 }
 
@@ -96,7 +96,7 @@ inline publish(slot, seq, kind) {
     store(SEQ(slot), seq);
 #endif
     FENCE_IN_PUBLISH;
-    if :: memory[PARKED(PEER)] -> ferry__wake(slot) :: else fi
+    if :: memory[PARKED(PEER)] -> wake(slot) :: else fi
 }
 
 /* Yields are looks that change nothing, and stand here as the first one. Ends at gone where idle finds the peer dead. */
@@ -112,7 +112,7 @@ inline await(slot, previous, next) {
        if :: died -> goto gone :: else fi;
        store(PARKED(me), 1);
        FENCE_IN_WAIT;
-       if :: memory[SEQ(slot)] == previous -> ferry__sleep(slot, previous) :: else fi;
+       if :: memory[SEQ(slot)] == previous -> sleep(slot, previous) :: else fi;
        store(PARKED(me), 0);
        slept = true
     od;

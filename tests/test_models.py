@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -40,3 +41,12 @@ def test_every_mutant_that_a_model_names_is_run() -> None:
             for word in line.split()[2:]
         }
         assert named == run, path.name
+
+
+def test_the_functions_that_a_model_stands_for_are_there() -> None:
+    sources = "".join(path.read_text() for path in (legs.ROOT / "csrc").glob("*.[ch]"))
+    for path in MODELS.glob("*.pml"):
+        named = set(re.findall(r"ferry__\w+", path.read_text().split("*/", 1)[0]))
+        assert named, path.name
+        missing = {name for name in named if not re.search(rf"\b{name}\(", sources)}
+        assert not missing, path.name
