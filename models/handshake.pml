@@ -7,8 +7,8 @@
  *
  * A server listens, two callers come. The server is the env; with -DAGENT_LISTENS it is the agent. The first caller may be of another
  * version; env and agent may decline what they are offered; agents leave when they like. One side, at one point, may besides be killed (a
- * child of a caller may have its stream yet), be closed by its program, or, if it calls, fall silent in the handshake or in its turn;
- * with -DTWO_FATES that happens twice.
+ * child of a caller may have its stream yet), be closed by its program, or, if it calls, fall silent in the handshake or in its turn
+ * (with -DTWO_FATES: two such things, which takes long).
  *
  * Proved, of sides that keep to the protocol:
  *   - the env acts as if there were a connection only after the agent has said READY, and both mean the same region; no frame comes where
