@@ -214,9 +214,10 @@ $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(BUILD)/libferry.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< $(BUILD)/libferry.a $(LDFLAGS) -lm -pthread
 
+FAKE_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 $(BUILD)/tests/test_fake_%: tests/c/test_fake_%.c tests/c/fake_platform.c $(wildcard tests/c/*.h) $(CSRC) $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< tests/c/fake_platform.c $(PORTABLE) $(LDFLAGS) -lm -pthread
+	$(CC) $(ALL_CFLAGS) $(TEST_CFLAGS) -o $@ $< tests/c/fake_platform.c $(PORTABLE) $(FAKE_LDFLAGS) $(LDFLAGS) -lm -pthread
 
 # They are between the library and its platform.
 $(BUILD)/tests/test_fake_moments: private LDFLAGS += -Wl,--wrap=ferry__platform_poll,--wrap=ferry__platform_sleep
