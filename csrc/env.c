@@ -30,6 +30,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     ferry_env *env = (ferry_env *)user;
     const ferry__header *header = &env->spec.header;
     char *base, *answers[FERRY__ANSWERS];
+    ferry__region *region;
+    ferry__turns turns;
     int i;
     ferry__region_release(env->bell);
     env->bell = NULL;
@@ -47,18 +49,27 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
         return ferry__fail(why, FERRY_ETOOBIG,
                            "the environment's region has %.1f MiB, and the agent accepts %.1f MiB; raise the agent's max_bytes",
                            (double)header->region_bytes / 1048576, (double)hello->max_bytes / 1048576);
-    ferry__region_release(env->region);
-    if (ferry__region_create(header->region_bytes, env->max_bytes, &env->region, why) < 0) return why->code;
-    base = env->region->base;
+    if (!env->world.runs) { /* an episode that goes on without an agent stays where it is until this one has its place */
+        ferry__region_release(env->region);
+        env->region = NULL;
+    }
+    if (ferry__region_create(header->region_bytes, env->max_bytes, &region, why) < 0) return why->code;
+    base = region->base;
     ferry__spec_write(&env->spec, base);
-    if (ferry__region_protect(env->region, env->spec.parts_begin, why) < 0) return why->code;
+    ferry__turns_place(&env->spec, base, answers);
+    if (ferry__region_protect(region, env->spec.parts_begin, why) < 0 ||
+        ferry__turns_open(&turns, &env->spec, answers, env->message, why) < 0) {
+        ferry__region_release(region);
+        return why->code;
+    }
+    ferry__region_release(env->region);
+    env->region = region;
+    ferry__turns_close(&env->turns);
+    env->turns = turns;
     env->channel.line = (ferry__line *)(void *)(base + header->env_offset);
     env->channel.peer_line = (ferry__line *)(void *)(base + header->agent_offset);
     env->channel.memory = env->region->memory;
     env->in = (ferry__slot *)(void *)(base + header->agent_slot);
-    ferry__turns_close(&env->turns);
-    ferry__turns_place(&env->spec, base, answers);
-    if (ferry__turns_open(&env->turns, &env->spec, answers, env->message, why) < 0) return why->code;
     if (env->spec.realtime) {
         ferry__world_open(env, base);
         for (i = 0; i < FERRY__LANE_SLOTS; i++) ferry__env_show_columns(env, &env->turns.frame[i], &env->columns);
