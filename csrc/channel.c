@@ -173,7 +173,7 @@ static int ferry__turn_away(ferry__channel *channel, const ferry_why *why, int t
 
 /* ---- The handshake ---- */
 
-void ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass) {
+int ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass) {
     ferry__hello hello;
     memset(&hello, 0, sizeof hello);
     memcpy(hello.magic, FERRY__HELLO_MAGIC, 8);
@@ -182,7 +182,7 @@ void ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__o
     hello.side = channel->side, hello.pid = ferry__platform_pid(), hello.index = channel->address.index;
     hello.max_bytes = channel->max_bytes, hello.version = FERRY_VERSION, hello.autoreset = channel->autoreset;
     hello.realtime = channel->realtime;
-    (void)ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, pass);
+    return ferry__send_frame(stream, FERRY__HELLO, &hello, sizeof hello, pass);
 }
 
 static int ferry__greet(ferry__channel *channel, ferry__os stream) {
@@ -193,7 +193,7 @@ static int ferry__greet(ferry__channel *channel, ferry__os stream) {
     ferry__enter(channel, FERRY__GREETING);
     if (channel->address.place != FERRY__INHERITED && ferry__platform_peer(stream, &channel->peer_pid, &why) < 0)
         return ferry__turn_away(channel, &why, 1);
-    ferry__send_hello(channel, stream, channel->bell);
+    channel->unsaid = ferry__send_hello(channel, stream, channel->bell) < 0;
     return 0;
 }
 
@@ -247,7 +247,7 @@ static int ferry__on_hello(ferry__channel *channel, ferry_why *why) {
     if (channel->side == FERRY__ENV) {
         ferry__os bell = ferry__take_passed(channel);
         if (channel->handshake.offer(channel->user, &hello, bell, &memory, &welcome.bytes, why) < 0) return why->code;
-        (void)ferry__send_frame(channel->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory);
+        channel->unsaid |= ferry__send_frame(channel->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory) < 0;
     }
     ferry__enter(channel, FERRY__OFFERING);
     return 0;
@@ -281,8 +281,8 @@ static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
     if (type == FERRY__HELLO && channel->state == FERRY__GREETING) return ferry__on_hello(channel, why);
     if (type == FERRY__WELCOME && channel->state == FERRY__OFFERING && channel->side != FERRY__ENV) {
         if (ferry__on_welcome(channel, why) < 0) return why->code;
-        (void)ferry__send_frame(channel->stream, FERRY__READY, NULL, 0, FERRY__NO_OS);
-        ferry__opened(channel);
+        channel->unsaid |= ferry__send_frame(channel->stream, FERRY__READY, NULL, 0, FERRY__NO_OS) < 0;
+        if (!channel->unsaid) ferry__opened(channel);
         return 0;
     }
     if (type == FERRY__READY && channel->state == FERRY__OFFERING && channel->side == FERRY__ENV) {
@@ -298,13 +298,14 @@ static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
 static int ferry__shake_hands(ferry__channel *channel) {
     ferry_why why;
     int got = ferry__receive_frame(channel, &why), refused, spoken = channel->state == FERRY__OFFERING;
-    if (got == 0) {
+    if (got == 0 && !channel->unsaid) {
         if (!channel->address.serve || ferry__platform_now_ns() - channel->state_ns < FERRY__HANDSHAKE_NS) return 0;
         ferry__fail(&why, FERRY_EPROTOCOL, "it said nothing for %d s in the handshake", (int)(FERRY__HANDSHAKE_NS / 1000000000));
     } else if (got > 0) {
         if (ferry__on_frame(channel, &why) == 0) return 1;
-    } else if (why.code == FERRY_ECLOSED) {
-        /* Whoever was there has gone: a listener waits for the next, and a caller calls again. A pair has no second chance. */
+    } else if (got == 0 || why.code == FERRY_ECLOSED) {
+        /* Whoever was there has gone, or was not told what it waits for, and has not said why: a listener waits for the next, and a caller
+         * calls again. A pair has no second chance. */
         ferry__disconnect(channel);
         if (channel->address.place != FERRY__INHERITED) return 1;
         return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone %s", channel->address.text,

@@ -57,6 +57,7 @@ typedef struct ferry__channel {
     ferry__state state;
     int lost;    /* why the connection is over, as an error; 0 while it is not */
     int used_up; /* the inherited descriptor was used */
+    int unsaid;  /* a frame of the handshake could not be sent */
     int told;    /* what it waits for has been logged */
     ferry__os stream, watch;
     uint32_t peer_pid;
@@ -139,7 +140,7 @@ FERRY__LOCAL int ferry__channel_take_blob(ferry__channel *channel, uint64_t byte
 /* Frames, and what they say; also to those who are not the peer. */
 FERRY__LOCAL int ferry__send_frame(ferry__os stream, ferry__frame_type type, const void *payload, uint32_t bytes, ferry__os pass);
 FERRY__LOCAL void ferry__send_refusal(ferry__os stream, const ferry_why *why);
-FERRY__LOCAL void ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass);
+FERRY__LOCAL int ferry__send_hello(const ferry__channel *channel, ferry__os stream, ferry__os pass);
 /* Is a greeting of so many bytes one of this version? */
 FERRY__LOCAL int ferry__hello_is_known(const ferry__channel *channel, const ferry__hello *hello, uint32_t bytes, uint32_t pid,
                                        ferry_why *why);

@@ -41,9 +41,11 @@ static int ferry__gallery_admit(ferry__channel *channel, ferry__seat *seat, ferr
     if (channel->handshake.watch(channel->user, &memory, &welcome.bytes, why) < 0) return why->code;
     seat->observes = 1;
     gallery->observers++;
-    ferry__send_hello(channel, seat->stream, FERRY__NO_OS);
-    (void)ferry__send_frame(seat->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory);
-    return 0;
+    if (ferry__send_hello(channel, seat->stream, FERRY__NO_OS) == 0 &&
+        ferry__send_frame(seat->stream, FERRY__WELCOME, &welcome, sizeof welcome, memory) == 0)
+        return 0;
+    return ferry__fail(why, FERRY_ESYSTEM, "the memory that observers of '%s' see could not be handed over; look again",
+                       channel->address.text);
 }
 
 /* A visitor has said all that it will before it is answered; heard says whether that is a greeting. */
