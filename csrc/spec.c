@@ -19,15 +19,16 @@
 typedef struct ferry__pool {
     char *data;
     uint64_t bytes, room;
+    int failed; /* for want of memory */
 } ferry__pool;
 
-/* Appends a copy, 8-aligned and followed by at least one zero; its offset, or UINT64_MAX for want of memory. */
+/* Appends a copy, 8-aligned and followed by at least one zero; its offset. What it is where there is no memory does not matter. */
 static uint64_t ferry__pool_add(ferry__pool *pool, const void *data, uint64_t bytes) {
     uint64_t at = pool->bytes, need = ferry__round_up(at + bytes + 1, 8);
     if (need > pool->room) {
         uint64_t room = need * 2;
         char *grown = (uint64_t)(size_t)room == room ? (char *)realloc(pool->data, (size_t)room) : NULL;
-        if (grown == NULL) return UINT64_MAX;
+        if (grown == NULL) return pool->failed = 1, 0;
         pool->data = grown, pool->room = room;
     }
     memset(pool->data + at, 0, (size_t)(need - at));
@@ -124,7 +125,6 @@ static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry_
         entry->low_offset = ferry__pool_add(pool, field->low_each, bytes);
         entry->high_offset = ferry__pool_add(pool, field->high_each, bytes);
     } else if (ferry__scalar_bounds(field, entry, pool, path, why) < 0) return why->code;
-    if (entry->low_offset == UINT64_MAX || entry->high_offset == UINT64_MAX) return ferry__no_memory(why);
     return 0;
 }
 
@@ -247,7 +247,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
 
 int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *why) {
     ferry__header *header = &out->header;
-    ferry__pool pool = {NULL, 0, 0};
+    ferry__pool pool = {NULL, 0, 0, 0};
     const char *name = desc->name != NULL ? desc->name : "";
     uint32_t i, roles = 0;
     memset(out, 0, sizeof *out);
@@ -283,10 +283,8 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     if (out->realtime && out->group.num_rows > 1)
         return ferry__fail(why, FERRY_ESPEC, "an environment in real time has one row, not %u; open one for each", out->group.num_rows);
     out->entries = (ferry__entry *)calloc(desc->num_fields + 1, sizeof *out->entries);
-    if (out->entries == NULL || ferry__pool_add(&pool, "", 0) == UINT64_MAX) {
-        ferry__no_memory(why);
-        goto fail;
-    }
+    if (out->entries == NULL) return ferry__no_memory(why);
+    (void)ferry__pool_add(&pool, "", 0);
     for (i = 0; i < desc->num_fields; i++) {
         if (ferry__entry_of(&desc->fields[i], &out->entries[i], &pool, why) < 0) goto fail;
         if (out->entries[i].stride > FERRY__MAX_FIELD_BYTES / out->group.num_rows) {
@@ -307,6 +305,10 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     if (desc->about.format != FERRY_NONE) {
         header->about_offset = (uint32_t)ferry__pool_add(&pool, desc->about.data, desc->about.size_bytes);
         header->about_bytes = (uint32_t)desc->about.size_bytes, header->about_format = desc->about.format;
+    }
+    if (pool.failed) {
+        ferry__no_memory(why);
+        goto fail;
     }
     if (pool.bytes > UINT32_MAX) {
         ferry__fail(why, FERRY_ETOOBIG, "names and bounds take more than 4 GiB");
