@@ -77,7 +77,7 @@ void ferry__send_refusal(ferry__os stream, const ferry_why *why) {
 }
 
 /* Receives as much of a frame as there is: 1 when channel->frame and payload are whole, 0 not yet, FERRY_ECLOSED at the end of the
- * stream, FERRY_EPROTOCOL with why. A descriptor stays in channel->passed. */
+ * stream, FERRY_ESYSTEM or FERRY_EPROTOCOL with why. A descriptor stays in channel->passed. */
 static int ferry__receive_frame(ferry__channel *channel, ferry_why *why) {
     const uint32_t head = sizeof(ferry__frame);
     for (;;) {
@@ -90,7 +90,10 @@ static int ferry__receive_frame(ferry__channel *channel, ferry_why *why) {
         }
         got = ferry__platform_receive(channel->stream, to, want - channel->received, &channel->passed);
         if (got == 0) return 0;
-        if (got < 0) return ferry__fail(why, FERRY_ECLOSED, "the connection ended");
+        if (got == FERRY_ECLOSED) return ferry__fail(why, FERRY_ECLOSED, "the connection ended");
+        if (got < 0)
+            return ferry__fail(why, FERRY_ESYSTEM, "the %s (pid %u) at '%s' could not receive; has it run out of descriptors (ulimit -n)?",
+                               ferry__side_name(channel->side), ferry__platform_pid(), channel->address.text);
         channel->received += (uint32_t)got;
         if (in_head && channel->received >= 4 && channel->frame.magic != FERRY__FRAME_MAGIC)
             return ferry__fail(why, FERRY_EPROTOCOL, "the peer (pid %u) at '%s' does not speak Ferry: its bytes begin with 0x%08x",

@@ -131,8 +131,8 @@ FERRY__LOCAL int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why
 FERRY__LOCAL ferry__os ferry__platform_watch(ferry__os stream, uint32_t pid);
 /* Sends all bytes, and pass unless FERRY__NO_OS, or fails. */
 FERRY__LOCAL int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, ferry__os pass);
-/* Receives at most bytes: how many, 0 for nothing yet, FERRY_ECLOSED at the end, FERRY_ESYSTEM. A descriptor that comes along is stored
- * in *passed if that is FERRY__NO_OS, else closed. */
+/* Receives at most bytes: how many, 0 for nothing yet, FERRY_ECLOSED at the end, FERRY_ESYSTEM (also if a descriptor came along, and
+ * this process can have no more). A descriptor that comes along is stored in *passed if that is FERRY__NO_OS, else closed. */
 FERRY__LOCAL int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry__os *passed);
 /* Which of count <= 8 handles (FERRY__NO_OS allowed) have something to accept, read, or have ended: a mask. Blocks up to timeout_ns. */
 FERRY__LOCAL uint32_t ferry__platform_poll(const ferry__os *handles, uint32_t count, int64_t timeout_ns);

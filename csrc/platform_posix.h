@@ -369,6 +369,7 @@ int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry_
     struct msghdr message;
     struct cmsghdr *head;
     ssize_t got;
+    size_t came = 0;
     memset(&message, 0, sizeof message);
     part.iov_base = data, part.iov_len = bytes;
     message.msg_iov = &part, message.msg_iovlen = 1;
@@ -381,7 +382,7 @@ int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry_
     for (head = CMSG_FIRSTHDR(&message); head != NULL; head = CMSG_NXTHDR(&message, head)) {
         size_t i, count = ((size_t)head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-        for (i = 0; i < count; i++) {
+        for (i = 0; i < count; i++, came++) {
             int fd;
             memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
             if (MSG_CMSG_CLOEXEC == 0) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -389,7 +390,8 @@ int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry_
             else close(fd);
         }
     }
-    return (int)got;
+    /* Descriptors were sent, and this process can have no more. */
+    return came == 0 && (message.msg_flags & MSG_CTRUNC) != 0 ? FERRY_ESYSTEM : (int)got;
 }
 
 uint32_t ferry__platform_poll(const ferry__os *handles, uint32_t count, int64_t timeout_ns) {

@@ -277,8 +277,10 @@ int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry_
     if (strikes("receive", FAKE_FAILS)) return FERRY_ESYSTEM;
     if (strikes("receive", FAKE_EARLY)) return 0;
     got = real_receive(stream, data, bytes > 1 && strikes("receive", FAKE_HALF) ? 1 : bytes, passed);
-    if (*passed != before && strikes("receive", FAKE_LOST)) ferry__platform_close(*passed), *passed = FERRY__NO_OS;
-    return got;
+    if (*passed == before || !strikes("receive", FAKE_LOST)) return got;
+    ferry__platform_close(*passed);
+    *passed = FERRY__NO_OS;
+    return FERRY_ESYSTEM;
 }
 
 uint32_t ferry__platform_poll(const ferry__os *handles, uint32_t count, int64_t timeout_ns) {

@@ -3,6 +3,8 @@
 
 #include "layout.h"
 
+#include <sys/resource.h>
+
 static void drop_log(void *user, int level, const char *text) { (void)user, (void)level, (void)text; }
 
 /* ---- Opening ---- */
@@ -308,6 +310,32 @@ static void test_a_forked_child_has_no_handles(void) {
     ferry_env_close(env);
 }
 
+/* ---- No descriptors ---- */
+
+static void test_a_process_without_descriptors_is_told_so(void) {
+    int agents = 1, room, got = 0, told = 0;
+    pid_t server = start_child(serve_small, &agents);
+    ferry_why why;
+    ferry_agent *agent = open_agent("small", &why);
+    struct rlimit before, scarce;
+    int lowest = dup(0);
+    CHECK(lowest > 0 && close(lowest) == 0 && getrlimit(RLIMIT_NOFILE, &before) == 0);
+    for (room = 0; got != 1; room++) {
+        scarce = before, scarce.rlim_cur = (rlim_t)(lowest + room);
+        CHECK(room < 8 && setrlimit(RLIMIT_NOFILE, &scarce) == 0);
+        got = ferry_agent_connect(agent, 10 * SECOND);
+        CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+        if (got == 1) continue;
+        ferry_agent_why(agent, &why);
+        CHECK(got == FERRY_ESYSTEM && why.code == got);
+        if (strstr(why.text, room == 0 ? "Too many open files" : "run out of descriptors") != NULL) told++;
+    }
+    CHECK(told >= 2 && told == room - 1);
+    reset(agent, 3);
+    ferry_agent_close(agent);
+    CHECK(end_child(server) == 0);
+}
+
 /* ---- Ways to wait ---- */
 
 static void test_every_way_to_wait(const char *how) {
@@ -347,6 +375,7 @@ int main(void) {
     test_bounds_of_every_type_arrive();
     test_calls_that_are_not_possible_now();
     test_a_forked_child_has_no_handles();
+    test_a_process_without_descriptors_is_told_so();
     test_every_way_to_wait("adaptive");
     test_every_way_to_wait("block");
     test_every_way_to_wait("spin");
