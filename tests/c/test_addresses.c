@@ -126,6 +126,69 @@ static void test_a_directory_of_others_is_refused(const char *directory) {
     setenv("FERRY_RUNTIME_DIR", directory, 1);
 }
 
+static void test_a_directory_has_to_be_one(const char *directory) {
+    ferry_why why;
+    char path[256];
+    FILE *file;
+    setenv("FERRY_RUNTIME_DIR", "somewhere", 1);
+    CHECK(open_small_env("small", &why) == NULL && why.code == FERRY_EADDRESS);
+    CHECK_CONTAINS(why.text, "not absolute");
+    snprintf(path, sizeof path, "%s/file", directory);
+    file = fopen(path, "w");
+    CHECK(file != NULL && fclose(file) == 0);
+    setenv("FERRY_RUNTIME_DIR", path, 1);
+    CHECK(open_small_env("small", &why) == NULL && why.code == FERRY_EADDRESS);
+    CHECK_CONTAINS(why.text, "is not a directory");
+    setenv("FERRY_RUNTIME_DIR", directory, 1);
+    strcat(path, "/small"); /* below a file nobody can be, or come to be */
+    CHECK(open_small_env(path, &why) == NULL && why.code == FERRY_EADDRESS);
+    snprintf(path, sizeof path, "%s/file", directory);
+    CHECK(unlink(path) == 0);
+}
+
+static void test_the_session_has_a_directory(const char *directory) {
+    ferry_why why;
+    char path[256];
+    ferry_env *env;
+    ferry_agent *agent;
+    const ferry_turn *turn;
+    int looks;
+    unsetenv("FERRY_RUNTIME_DIR");
+    setenv("XDG_RUNTIME_DIR", directory, 1);
+    env = open_small_env("small", &why);
+    agent = open_agent("small", &why);
+    CHECK(env != NULL && agent != NULL);
+    snprintf(path, sizeof path, "%s/ferry/small", directory);
+    CHECK(access(path, F_OK) == 0);
+    for (looks = 0; looks < 1000 && ferry_agent_connect(agent, SECOND / 1000) == 0; looks++) CHECK(ferry_env_wait(env, 0, &turn) == 0);
+    CHECK(ferry_agent_connect(agent, 0) == 1);
+    ferry_agent_close(agent);
+    ferry_env_close(env);
+    unsetenv("XDG_RUNTIME_DIR");
+    setenv("FERRY_RUNTIME_DIR", directory, 1);
+}
+
+static void test_many_names_are_not_all_told(void) {
+    enum { MANY = 10 };
+    ferry_env *envs[MANY];
+    ferry_agent *agent;
+    ferry_why why;
+    char name[16];
+    int i;
+    for (i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "many%d", i);
+        envs[i] = open_small_env(name, &why);
+        CHECK(envs[i] != NULL);
+    }
+    agent = open_agent("manyx", &why);
+    CHECK(ferry_agent_connect(agent, 0) == 0);
+    ferry_agent_why(agent, &why);
+    CHECK_CONTAINS(why.text, "', ...");
+    CHECK_CONTAINS(why.text, "did you mean 'many");
+    ferry_agent_close(agent);
+    for (i = 0; i < MANY; i++) ferry_env_close(envs[i]);
+}
+
 static void test_an_inherited_pair_needs_no_name(void) {
     ferry_why why;
     int pair[2];
@@ -206,6 +269,9 @@ int main(void) {
     test_nobody_there_is_explained(directory);
     test_the_environment_overrides_the_engines_default();
     test_a_directory_of_others_is_refused(directory);
+    test_a_directory_has_to_be_one(directory);
+    test_the_session_has_a_directory(directory);
+    test_many_names_are_not_all_told();
     test_an_inherited_pair_needs_no_name();
     test_two_of_a_kind_are_told_so();
     test_a_wrong_wait_mode_is_named();
