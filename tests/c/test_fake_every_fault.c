@@ -11,7 +11,7 @@
 #define ATTEMPTS 8                     /* to play a game to its end, the fault in the first */
 #define BIG_BYTES 20000                /* a blob for which a slot has no room */
 #ifndef STRIDE
-#define STRIDE 1 /* every so manieth call is struck: under an emulator not each */
+#define STRIDE 1 /* of so many calls one is struck: under an emulator not each */
 #endif
 #define SEED 5
 
