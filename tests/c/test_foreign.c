@@ -841,6 +841,74 @@ static void test_joined_blobs_that_lie(const char *directory) {
     ferry_env_close(env);
 }
 
+static void expect_damage(liar *l, int code, int got, const char *part) {
+    ferry_why why;
+    CHECK(got == code);
+    ferry_agent_why(l->agent, &why);
+    CHECK(why.code == code);
+    CHECK_CONTAINS(why.text, part);
+    stop_lying(l);
+}
+
+static void test_answers_to_another_turn(const char *directory) {
+    static const struct {
+        uint64_t number;
+        uint16_t kind;
+    } cases[] = {{0, FERRY_RESET}, {2, FERRY_RESET}, {1, FERRY_STEP}, {1, FERRY_LEFT}, {UINT64_MAX, 99}};
+    ferry_env *env = open_quiet_env("door");
+    const ferry_turn *answer;
+    rogue r;
+    char *good = copy_region(env, directory, FERRY_AUTORESET_DISABLED, &r);
+    liar l;
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ferry__slot *slot;
+        l = begin_lying(good, r.bytes, FERRY_AUTORESET_DISABLED, NULL);
+        slot = (ferry__slot *)(void *)(l.base + l.header.env_slot[0]);
+        send_reset(l.agent);
+        slot->kind = cases[i].kind, slot->number = cases[i].number;
+        __atomic_store_n(&slot->seq, FERRY__SEQ_START + 1, __ATOMIC_SEQ_CST);
+        expect_damage(&l, FERRY_ECORRUPT, ferry_agent_wait(l.agent, 5 * SECOND, &answer), "the answer to turn 1 says it is number");
+    }
+    l = begin_lying(good, r.bytes, FERRY_AUTORESET_DISABLED, NULL);
+    expect_damage(&l, FERRY_EPROTOCOL, answer_with(&l, FERRY_JSON, FERRY__WHERE_DESCRIPTOR, "{}", 2, FERRY_MAX_BLOB + 1, &answer),
+                  "larger than any may be");
+    free(good);
+    ferry_env_close(env);
+}
+
+/* What an agent makes of a refusal with this code, of a text that is said to have so many bytes. */
+static void expect_read(int32_t code, uint32_t text_bytes, uint32_t frame_bytes, int expected, const char *part) {
+    char payload[64] = {0}, address[32];
+    ferry__refuse refuse;
+    ferry_agent *agent;
+    ferry_why why;
+    int pair[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    snprintf(address, sizeof address, "fd:%d", pair[0]);
+    agent = open_quiet_agent(address);
+    refuse.code = code, refuse.text_bytes = text_bytes;
+    memcpy(payload, &refuse, sizeof refuse);
+    memcpy(payload + sizeof refuse, "no\x1b[1m!\x7f\n", 9);
+    send_frame(pair[1], FERRY__REFUSE, payload, frame_bytes, -1);
+    CHECK(ferry_agent_connect(agent, 5 * SECOND) == expected);
+    ferry_agent_why(agent, &why);
+    CHECK(why.code == expected);
+    CHECK_CONTAINS(why.text, part);
+    ferry_agent_close(agent);
+    close(pair[1]);
+}
+
+static void test_refusals_are_read_with_care(void) {
+    const uint32_t head = sizeof(ferry__refuse);
+    expect_read(FERRY_EBUSY, 9, head + 9, FERRY_EBUSY, "no?[1m!??"); /* nothing that a terminal would obey */
+    expect_read(FERRY_EBUSY, 9, head - 1, FERRY_EPROTOCOL, "a refusal of");
+    expect_read(FERRY_EBUSY, 9, head + 8, FERRY_EPROTOCOL, "makes no sense");
+    expect_read(FERRY_EBUSY, UINT32_MAX, head + 9, FERRY_EPROTOCOL, "makes no sense");
+    expect_read(0, 9, head + 9, FERRY_EPROTOCOL, "makes no sense");
+    expect_read(FERRY__ERR_LAST, 9, head + 9, FERRY_EPROTOCOL, "makes no sense");
+}
+
 /* An environment that scribbles over the bell, and over every answer that is its own to write. */
 static int scribble_over_bell(void *argument) {
     ferry__bell_page *page = (ferry__bell_page *)argument;
@@ -1131,6 +1199,8 @@ int main(void) {
     test_a_bell_may_ring_by_itself(directory);
     test_foreign_regions_of_rows_are_checked(directory);
     test_joined_blobs_that_lie(directory);
+    test_answers_to_another_turn(directory);
+    test_refusals_are_read_with_care();
     test_an_agent_hears_through_a_scribbled_bell(directory);
     test_foreign_lanes_are_checked(directory);
     test_a_world_goes_on_while_its_agent_scribbles(directory);
