@@ -247,6 +247,61 @@ static void test_calls_that_are_not_possible_now(void) {
     ferry_env_close(env);
 }
 
+/* The agent listens: an observer can see nothing there, whether or not somebody plays. */
+static void test_nobody_observes_where_an_agent_listens(void) {
+    ferry_why why;
+    ferry_env *env = open_small_env("connect:door", &why);
+    ferry_agent *agent = open_agent("serve:door", &why);
+    ferry_observer_desc desc;
+    ferry_observer *observer;
+    const ferry_snapshot *snapshot;
+    const ferry_turn *turn;
+    int looks, got = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc, desc.address = "door", desc.log = drop_log;
+    for (looks = 0; looks < 1000 && ferry_agent_connect(agent, SECOND / 1000) == 0; looks++) CHECK(ferry_env_wait(env, 0, &turn) == 0);
+    ferry_agent_turn(agent)->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(agent) == 0);
+    CHECK(ferry_observer_open(&desc, &observer, &why) == 0);
+    for (looks = 0; looks < 1000 && got == 0; looks++) {
+        got = ferry_observer_snapshot(observer, 0, &snapshot);
+        CHECK(ferry_agent_wait(agent, SECOND / 100, &turn) == 0); /* it answers the door meanwhile */
+    }
+    CHECK(got == FERRY_EUNSUPPORTED);
+    ferry_observer_why(observer, &why);
+    CHECK_CONTAINS(why.text, "an agent listens");
+    ferry_observer_close(observer);
+    ferry_agent_close(agent);
+    ferry_env_close(env);
+}
+
+static void test_a_look_at_many_does_not_wait(void) {
+    ferry_agent_desc desc = agent_desc();
+    ferry_env *env;
+    ferry_bell *bell;
+    ferry_agent *agent;
+    ferry_why why;
+    const ferry_turn *turn;
+    uint8_t ready = 9;
+    int looks;
+    CHECK(ferry_bell_open(&bell, &why) == 0);
+    env = open_small_env("small", &why);
+    desc.bell = bell;
+    CHECK(ferry_agent_open(&desc, &agent, &why) == 0);
+    for (looks = 0; looks < 1000 && ferry_agent_connect(agent, SECOND / 1000) == 0; looks++) CHECK(ferry_env_wait(env, 0, &turn) == 0);
+    ferry_agent_turn(agent)->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(agent) == 0);
+    CHECK(ferry_agent_wait_any(bell, &agent, 1, 1, 0, &ready) == 0 && ready == 0);
+    CHECK(ferry_env_wait(env, SECOND, &turn) == 1);
+    play_small_turn(env, turn);
+    CHECK(ferry_agent_wait_any(bell, &agent, 1, 0, 0, &ready) == 1 && ready == 1);
+    CHECK(take_answer(agent)->kind == FERRY_RESET);
+    ferry_env_close(env);
+    CHECK(ferry_agent_wait_any(bell, &agent, 1, 1, SECOND, &ready) == 1); /* nothing is owed */
+    ferry_agent_close(agent);
+    ferry_bell_close(bell);
+}
+
 /* ---- After a fork ---- */
 
 /* In the child, whose handles they are not. */
@@ -374,6 +429,8 @@ int main(void) {
     test_the_clock_is_the_systems();
     test_bounds_of_every_type_arrive();
     test_calls_that_are_not_possible_now();
+    test_nobody_observes_where_an_agent_listens();
+    test_a_look_at_many_does_not_wait();
     test_a_forked_child_has_no_handles();
     test_a_process_without_descriptors_is_told_so();
     test_every_way_to_wait("adaptive");
