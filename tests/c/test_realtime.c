@@ -281,6 +281,50 @@ static void test_an_action_lies_in_its_place(void) {
     close_pair(&p); /* in mid-frame */
 }
 
+/* Before an action has come its values are 0, or the nearest that may be; of arrays each element has its own. */
+static void test_an_action_at_rest_is_inside_its_space(void) {
+    static const float low_each[3] = {-3, -1, 2}, high_each[3] = {-2, 1, 3};
+    ferry_field fields[4];
+    ferry_env_desc desc;
+    ferry_why why;
+    const ferry_turn *turn, *answer;
+    const float *each;
+    pair p;
+    memset(fields, 0, sizeof fields), memset(&desc, 0, sizeof desc);
+    fields[0].ndim = 1, fields[0].shape[0] = 3;
+    fields[1].role = FERRY_ACTION, fields[1].path = "below", fields[1].dtype = FERRY_F64, fields[1].low = -2, fields[1].high = -0.5;
+    fields[2].role = FERRY_ACTION, fields[2].path = "each", fields[2].ndim = 1, fields[2].shape[0] = 3;
+    fields[2].low_each = low_each, fields[2].high_each = high_each;
+    fields[3].role = FERRY_ACTION, fields[3].path = "free";
+    desc.struct_size = sizeof desc, desc.address = "world", desc.fields = fields, desc.num_fields = 4, desc.realtime = 1;
+    CHECK(ferry_env_open(&desc, &p.env, &why) == 0);
+    p.agent = open_player("world", 1);
+    meet(&p);
+    ferry_agent_turn(p.agent)->kind = FERRY_RESET;
+    CHECK(ferry_agent_send(p.agent) == 0);
+    (void)expect_turn(&p, FERRY_RESET);
+    CHECK(ferry_env_reply(p.env) == 0 && ferry_agent_wait(p.agent, SECOND, &answer) == 1);
+    turn = expect_turn(&p, FERRY_STEP);
+    each = (const float *)turn->data[2];
+    CHECK(*(const double *)turn->data[1] == -0.5 && each[0] == -2 && each[1] == 0 && each[2] == 2 && *(const float *)turn->data[3] == 0);
+    close_pair(&p);
+}
+
+static void test_a_world_that_stands_still_is_told(void) {
+    pair p = open_pair("world", 0, 0);
+    const ferry_turn *frame;
+    ferry_why why;
+    reset_pair(&p, 1);
+    tick(&p, 1, 0);
+    CHECK(newest(&p)->frame == 1);
+    CHECK(ferry_agent_wait(p.agent, SECOND / 100, &frame) == 0);
+    ferry_agent_why(p.agent, &why);
+    CHECK(why.code == 0);
+    CHECK_CONTAINS(why.text, "has published no frame for ");
+    CHECK_CONTAINS(why.text, "after number 1 of episode 1");
+    close_pair(&p);
+}
+
 static void test_calls_come_between_frames(void) {
     pair p = open_pair("world", 0, 0);
     const ferry_turn *answer;
@@ -631,6 +675,8 @@ int main(int argc, char **argv) {
     test_what_is_out_of_place_is_refused();
     test_a_long_failure_is_told_in_short();
     test_an_action_lies_in_its_place();
+    test_an_action_at_rest_is_inside_its_space();
+    test_a_world_that_stands_still_is_told();
     test_calls_come_between_frames();
     test_both_must_want_real_time();
     test_the_world_goes_on_without_its_agent();
