@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -115,6 +116,21 @@ static inline void die(void) {
     __gcov_dump(); /* what it has run counts all the same */
 #endif
     kill(getpid(), SIGKILL);
+}
+
+/* Does a child read zeros where it was advised so? An emulator of another processor may take the advice and not follow it. */
+static inline int pages_are_wiped_on_fork(void) {
+    char *page = (char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pid_t child;
+    int wiped;
+    CHECK(page != MAP_FAILED && madvise(page, 4096, MADV_WIPEONFORK) == 0);
+    *page = 1;
+    fflush(NULL);
+    child = fork();
+    if (child == 0) _exit(*page);
+    CHECK(waitpid(child, &wiped, 0) == child);
+    munmap(page, 4096);
+    return WIFEXITED(wiped) && WEXITSTATUS(wiped) == 0;
 }
 
 static inline int end_child(pid_t pid) {

@@ -1,10 +1,6 @@
 /* Leaving: goodbyes, deaths, second agents, forks, ticks. Whoever stays says so in time and goes on. */
 #include "check.h"
 
-#ifndef _WIN32
-#include <sys/mman.h>
-#endif
-
 static void test_the_next_agent_is_taken_when_the_first_has_gone(void) {
     int agents = 20, i;
     ferry_why why;
@@ -231,21 +227,6 @@ static void test_a_ticking_game_survives_its_agents(void) {
 }
 
 #ifndef _WIN32 /* where there is no fork */
-/* Does a child read zeros where it was advised so? An emulator of another processor may take the advice and not follow it. */
-static int pages_are_wiped_on_fork(void) {
-    char *page = (char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    pid_t child;
-    int wiped;
-    CHECK(page != MAP_FAILED && madvise(page, 4096, MADV_WIPEONFORK) == 0);
-    *page = 1;
-    fflush(NULL);
-    child = fork();
-    if (child == 0) _exit(*page);
-    CHECK(waitpid(child, &wiped, 0) == child);
-    munmap(page, 4096);
-    return WIFEXITED(wiped) && WEXITSTATUS(wiped) == 0;
-}
-
 static void test_a_forked_child_cannot_use_the_handles(void) {
     int agents = 1;
     ferry_why why;
