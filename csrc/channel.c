@@ -84,7 +84,7 @@ static int ferry__receive_frame(ferry__channel *channel, ferry_why *why) {
         int in_head = channel->received < head, got;
         uint32_t want = in_head ? head : head + channel->frame.bytes;
         char *to = in_head ? (char *)&channel->frame + channel->received : channel->payload + (channel->received - head);
-        if (channel->received == want && !in_head) {
+        if (channel->received == want) { /* of a payload: a head that is whole counts to it */
             channel->received = 0;
             return 1;
         }

@@ -71,7 +71,7 @@ int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, fe
 }
 
 int ferry__region_protect(ferry__region *region, uint64_t bytes, ferry_why *why) {
-    return bytes > 0 ? ferry__platform_memory_protect(region->base, bytes, why) : 0;
+    return ferry__platform_memory_protect(region->base, bytes, why);
 }
 
 void ferry__region_seal(const ferry__region *region) { ferry__platform_memory_seal(region->memory); }

@@ -164,7 +164,7 @@ static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
         !ferry__lies_in(head->agent_at, head->agent_bytes, sizeof(ferry__ring_slot), head->slot_bytes, 8) ||
         !ferry__lies_in(head->env_at, head->env_bytes, sizeof(ferry__ring_slot), head->slot_bytes, 8) ||
         head->agent_bytes < spec->fields_end[FERRY__AGENT - 1] || head->agent_bytes % FERRY__RING_ALIGN != 0 ||
-        spec->header.env_blob > head->env_bytes || spec->header.env_blob % FERRY__RING_ALIGN != 0 ||
+        spec->header.env_blob > head->env_bytes ||
         ferry__round_up(spec->header.blob_bytes, FERRY__RING_ALIGN) > head->env_bytes - spec->header.env_blob)
         return ferry__fail(why, FERRY_EPROTOCOL, "what the environment shows to observers is not laid out as it must be");
     return 0;

@@ -7,9 +7,7 @@
 
 #include <string.h>
 
-const char *ferry__role_name(int role) {
-    return role == FERRY_OBSERVATION ? "observation" : role == FERRY_ACTION ? "action" : role == FERRY_INFO ? "info" : "?";
-}
+const char *ferry__role_name(int role) { return role == FERRY_OBSERVATION ? "observation" : role == FERRY_ACTION ? "action" : "info"; }
 
 uint64_t ferry__stride(const ferry__entry *entry, uint64_t element_bytes) {
     if (entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE || entry->kind == FERRY_OTHER) return 0;

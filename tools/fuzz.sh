@@ -39,4 +39,7 @@ echo 'of what reads foreign bytes, lines and branches reached:'
 # shellcheck disable=SC2086  # a list
 llvm-cov report $objects -instr-profile="$folder/reached.profdata" csrc/*.c >"$folder/reached.txt" || exit 1
 awk '/^(rules|spec|turns|rows|ring|blob|gallery|channel|observer|agent|env)\.c |^TOTAL/ {print "    " $1, $10, $13}' "$folder/reached.txt"
+echo 'of the branches in the checks themselves:'
+# shellcheck disable=SC2046  # as many words as targets
+"${PYTHON:-python3}" tools/fuzz_reached.py "$folder/reached.profdata" $(printf "$folder/counted/%s " "$@")
 exit $status

@@ -52,12 +52,16 @@ typedef struct fuzz_mapping {
 const fuzz_mapping *fuzz_shared(uint32_t number);
 /* Writes there as the peer's process would that has a mapping of its own. */
 void fuzz_poke(const fuzz_mapping *mapping, uint64_t at, const void *value, uint64_t bytes);
+/* Writes up to eight bytes when the library has looked at the clock so many times more: while it waits, say. One such at a time. */
+void fuzz_poke_later(const fuzz_mapping *mapping, uint64_t at, uint64_t value, uint32_t bytes, uint32_t looks);
 
 /* Memory to be passed, zeroed, of FUZZ_MOST_BYTES at most, whose size is fixed and whose content is frozen, or not. */
-enum { FUZZ_MOST_BYTES = 1 << 18 };
+enum { FUZZ_MOST_BYTES = 1 << 21 };
 ferry__os fuzz_memory(uint64_t bytes, int fixed, int frozen);
 char *fuzz_memory_start(ferry__os memory);
 
+/* Says something to who reads the stream that was opened first, second, ..., in the place of who writes to it. */
+void fuzz_say(uint32_t which, const void *data, uint32_t bytes, ferry__os pass);
 /* Two ends of a stream; a stream to who serves a name, or FERRY__NO_OS if too many wait there; serving one. They are closed by
  * ferry__platform_close and unlisten. */
 void fuzz_pair(ferry__os pair[2]);
@@ -128,6 +132,80 @@ static inline ferry_env_desc fuzz_env_desc(const char *address, ferry_field fiel
 /* Of fuzz_hello: who hears the bytes; what comes with a frame. */
 enum { FUZZ_ENV, FUZZ_AGENT, FUZZ_AGENT_THAT_LISTENS, FUZZ_OBSERVER, FUZZ_GALLERY, FUZZ_ENV_THAT_LISTENS, FUZZ_ROLES };
 enum { FUZZ_ALONE, FUZZ_A_STREAM, FUZZ_RESIZABLE, FUZZ_FIXED, FUZZ_FROZEN, FUZZ_REGION, FUZZ_OTHER_REGION, FUZZ_RING };
+
+/* Fields of all kinds, of dtypes of all sizes and with bounds of all sorts, in one row. */
+enum {
+    FUZZ_GREY,
+    FUZZ_HALF,
+    FUZZ_LARGE,
+    FUZZ_BINARY,
+    FUZZ_EMPTY,
+    FUZZ_PAIR,
+    FUZZ_SECOND,
+    FUZZ_GRAPH,
+    FUZZ_LIVES,
+    FUZZ_CLOCK,
+    FUZZ_STEER,
+    FUZZ_LAMPS,
+    FUZZ_GEAR,
+    FUZZ_GEARS,
+    FUZZ_WIDE,
+    FUZZ_PATH,
+    FUZZ_SAY,
+    FUZZ_ANY,
+    FUZZ_KINDS
+};
+
+static inline ferry_env_desc fuzz_kinds_desc(ferry_field fields[FUZZ_KINDS]) {
+    static const uint8_t low[4] = {0, 1, 2, 3}, high[4] = {0, 9, 255, 3};
+    static const uint64_t none[2] = {0, 1}, most[2] = {5, UINT64_MAX};
+    ferry_env_desc desc;
+    uint32_t i;
+    memset(fields, 0, FUZZ_KINDS * sizeof *fields);
+    fields[FUZZ_GREY].path = "a/rather/long/path", fields[FUZZ_GREY].dtype = FERRY_U8, fields[FUZZ_GREY].ndim = 2;
+    fields[FUZZ_GREY].shape[0] = fields[FUZZ_GREY].shape[1] = 2, fields[FUZZ_GREY].low_each = low, fields[FUZZ_GREY].high_each = high;
+    fields[FUZZ_HALF].path = "half", fields[FUZZ_HALF].dtype = FERRY_F16, fields[FUZZ_HALF].ndim = 1, fields[FUZZ_HALF].shape[0] = 0;
+    fields[FUZZ_LARGE].path = "large", fields[FUZZ_LARGE].dtype = FERRY_U64, fields[FUZZ_LARGE].low_each = none;
+    fields[FUZZ_LARGE].high_each = most;
+    fields[FUZZ_BINARY].path = "binary", fields[FUZZ_BINARY].kind = FERRY_MULTI_BINARY, fields[FUZZ_BINARY].ndim = 1;
+    fields[FUZZ_BINARY].shape[0] = 7;
+    fields[FUZZ_EMPTY].path = "empty", fields[FUZZ_EMPTY].kind = FERRY_DICT;
+    fields[FUZZ_PAIR].path = "pair#0", fields[FUZZ_PAIR].capacity = 4, fields[FUZZ_PAIR].ndim = 1, fields[FUZZ_PAIR].shape[0] = 2;
+    fields[FUZZ_SECOND].path = "pair#1/\xC3\xA9", fields[FUZZ_SECOND].kind = FERRY_DISCRETE, fields[FUZZ_SECOND].n = 2;
+    fields[FUZZ_GRAPH].path = "graph", fields[FUZZ_GRAPH].kind = FERRY_OTHER;
+    fields[FUZZ_LIVES].path = "lives", fields[FUZZ_LIVES].role = FERRY_INFO, fields[FUZZ_LIVES].dtype = FERRY_I8;
+    fields[FUZZ_CLOCK].path = "clock", fields[FUZZ_CLOCK].role = FERRY_INFO, fields[FUZZ_CLOCK].dtype = FERRY_F64;
+    for (i = FUZZ_STEER; i < FUZZ_KINDS; i++) fields[i].role = FERRY_ACTION;
+    fields[FUZZ_STEER].path = "steer", fields[FUZZ_STEER].dtype = FERRY_I16, fields[FUZZ_STEER].low = -100, fields[FUZZ_STEER].high = 100;
+    fields[FUZZ_LAMPS].path = "lamps", fields[FUZZ_LAMPS].kind = FERRY_MULTI_BINARY, fields[FUZZ_LAMPS].ndim = 1;
+    fields[FUZZ_LAMPS].shape[0] = 1;
+    fields[FUZZ_GEAR].path = "gear", fields[FUZZ_GEAR].kind = FERRY_DISCRETE, fields[FUZZ_GEAR].n = 6, fields[FUZZ_GEAR].dtype = FERRY_I32;
+    fields[FUZZ_GEARS].path = "gears", fields[FUZZ_GEARS].kind = FERRY_DISCRETE, fields[FUZZ_GEARS].n = 6, fields[FUZZ_GEARS].capacity = 2;
+    fields[FUZZ_WIDE].path = "wide", fields[FUZZ_WIDE].kind = FERRY_MULTI_DISCRETE, fields[FUZZ_WIDE].dtype = FERRY_U64;
+    fields[FUZZ_WIDE].ndim = 1, fields[FUZZ_WIDE].shape[0] = 2, fields[FUZZ_WIDE].low_each = none, fields[FUZZ_WIDE].high_each = most;
+    fields[FUZZ_PATH].path = "way", fields[FUZZ_PATH].capacity = 3;
+    fields[FUZZ_SAY].path = "say", fields[FUZZ_SAY].kind = FERRY_STRING, fields[FUZZ_SAY].capacity = 9;
+    fields[FUZZ_ANY].path = "any", fields[FUZZ_ANY].kind = FERRY_OTHER;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc, desc.name = "kinds", desc.fields = fields, desc.num_fields = FUZZ_KINDS,
+    desc.blob_bytes = FUZZ_BLOB_BYTES;
+    return desc;
+}
+
+/* Of fuzz_spec: the regions that changes are made in. The last is described by a megabyte. */
+enum { FUZZ_OF_MODE, FUZZ_OF_KINDS = FUZZ_REALTIME + 1, FUZZ_OF_ONE_ROW, FUZZ_OF_WORDS, FUZZ_BASES };
+static inline ferry_env_desc fuzz_base_desc(uint32_t which, ferry_field fields[FUZZ_KINDS], uint32_t *autoreset) {
+    static char words[1 << 20];
+    ferry_env_desc desc = which == FUZZ_OF_KINDS  ? fuzz_kinds_desc(fields)
+                          : which < FUZZ_OF_KINDS ? fuzz_env_desc("", fields, which, FUZZ_ROWS)
+                                                  : fuzz_env_desc("", fields, FERRY_AUTORESET_DISABLED, 1);
+    if (which == FUZZ_OF_WORDS) desc.about.data = words, desc.about.size_bytes = sizeof words;
+    *autoreset = which <= FERRY_AUTORESET_SAME_STEP ? which : FERRY_AUTORESET_DISABLED;
+    return desc;
+}
+
+/* Places there. From each of the others on there is one of each field: its entry, its path, its bounds. */
+enum { FUZZ_AT_HEADER, FUZZ_AT_GROUP, FUZZ_AT_AGENT_SLOT, FUZZ_AT_ENTRY = 16, FUZZ_AT_PATH = 64, FUZZ_AT_LOW = 128, FUZZ_AT_HIGH = 192 };
 
 static inline void fuzz_drop_log(void *user, int level, const char *text) { (void)user, (void)level, fuzz_touch(text, strlen(text) + 1); }
 

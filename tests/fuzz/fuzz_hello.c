@@ -6,6 +6,7 @@
 #include "../../csrc/channel.h"
 #include "../../csrc/ring.h"
 
+#define MOST_BYTES ((uint64_t)1 << 18)
 enum { MOST_STREAMS = 20, MOST_PIECES = 64 };
 
 /* Who hears the bytes, and the streams that they are written to, the newest first; the agent of a gallery plays meanwhile. */
@@ -119,8 +120,8 @@ static ferry__os bring(const listener *l, uint32_t what, uint32_t type, char *pa
     ferry__os memory, pair[2];
     char *start;
     if (type != FERRY__HELLO && bytes >= sizeof size) memcpy(&size, payload, sizeof size);
-    if (what == FUZZ_ALONE || size > FUZZ_MOST_BYTES) return FERRY__NO_OS;
-    if (what == FUZZ_A_STREAM) {
+    if (what == FUZZ_ALONE || (what != FUZZ_A_STREAM && size > MOST_BYTES)) return FERRY__NO_OS;
+    if (what == FUZZ_A_STREAM) { /* of any size, as far as is said */
         fuzz_pair(pair);
         ferry__platform_close(pair[1]);
         return pair[0];
@@ -147,12 +148,13 @@ static uint32_t take_bytes(fuzz_input *input, char *to, uint32_t bytes) {
     return count;
 }
 
-/* A frame whose head is right, with a payload from the input; greetings have what must be equal made equal. */
+/* A frame whose head is right, with a payload from the input; greetings have what must be equal made equal, refusals may be long. */
 static void say_frame(const listener *l, uint32_t type, uint32_t how, fuzz_input *input, uint32_t bytes) {
-    char payload[256] = {0};
+    char payload[FERRY__MAX_FRAME] = {0};
     ferry__hello hello;
     ferry__os pass;
     (void)take_bytes(input, payload, bytes);
+    if (how % 2 == 1 && type == FERRY__REFUSE) bytes *= 8;
     if (how % 2 == 0 && type == FERRY__HELLO && bytes >= sizeof hello) {
         memcpy(&hello, payload, sizeof hello);
         memcpy(hello.magic, FERRY__HELLO_MAGIC, sizeof hello.magic);
@@ -164,12 +166,15 @@ static void say_frame(const listener *l, uint32_t type, uint32_t how, fuzz_input
     ferry__platform_close(pass);
 }
 
-/* Another comes to the door, and is heard from then on; or somebody goes. */
+/* Others come to the door, and the last of them is heard from then on; or somebody goes. */
 static void come_or_go(listener *l, uint32_t how) {
+    uint32_t i, count = how % 2 == 0 ? 1 + how / 2 % 16 : 0;
     if (how % 2 == 1 && l->num_streams > 1) ferry__platform_close(l->streams[--l->num_streams]);
-    if (how % 2 == 1 || l->num_streams == MOST_STREAMS || (l->role != FUZZ_AGENT_THAT_LISTENS && l->role < FUZZ_GALLERY)) return;
-    l->streams[l->num_streams] = fuzz_dial("door");
-    if (l->streams[l->num_streams] != FERRY__NO_OS) l->num_streams++;
+    if (l->role != FUZZ_AGENT_THAT_LISTENS && l->role < FUZZ_GALLERY) return;
+    for (i = 0; i < count && l->num_streams < MOST_STREAMS; i++) {
+        l->streams[l->num_streams] = fuzz_dial("door");
+        if (l->streams[l->num_streams] != FERRY__NO_OS) l->num_streams++;
+    }
 }
 
 static void say(listener *l, fuzz_input *input) {

@@ -4,7 +4,8 @@
  * The peer is neither side and both: a word that the agent would never write is the environment's trouble, and the other way round. */
 #include "fuzz.h"
 
-#include "../../csrc/layout.h"
+#include "../../csrc/channel.h"
+#include "../../csrc/lane.h"
 
 typedef struct play {
     ferry_env *env;
@@ -15,7 +16,27 @@ typedef struct play {
     ferry__header header; /* as the environment laid the region out; header_bytes is 0 before */
 } play;
 
-enum { POKE_8, POKE_4, POKE_1, ADD, FILL, TICK, DECIDE, TICK_OTHERWISE, STEP, RESET, CALL, LOOK, AWAIT, OBSERVE, CONNECT, PASS, NUM_ACTS };
+enum {
+    POKE_8,
+    POKE_4,
+    POKE_1,
+    ADD,
+    FILL,
+    TICK,
+    DECIDE,
+    TICK_OTHERWISE,
+    STEP,
+    RESET,
+    CALL,
+    LOOK,
+    AWAIT,
+    OBSERVE,
+    CONNECT,
+    PASS,
+    SAY,
+    LATER,
+    NUM_ACTS
+};
 enum { MOST_ACTS = 120 }; /* more would show nothing more, and take longer */
 
 static const char filler[1 << 16];
@@ -44,7 +65,7 @@ static const fuzz_mapping *take_place(play *p, fuzz_input *input, uint64_t *at) 
     mapping = mapping_of(p, place < 192);
     if (mapping == NULL) return NULL;
     if (place < 192) {
-        const uint64_t marks[12] = {0,
+        const uint64_t marks[16] = {0,
                                     header->groups_offset,
                                     header->fields_offset,
                                     header->pool_offset,
@@ -55,12 +76,19 @@ static const fuzz_mapping *take_place(play *p, fuzz_input *input, uint64_t *at) 
                                     header->env_slot[0],
                                     header->env_slot[1],
                                     header->frame_slots,
-                                    header->action_slots};
-        *at = marks[place % 12] + from;
-    } else { /* a ring, or a bell's page */
+                                    header->action_slots,
+                                    header->agent_slot + header->agent_blob,
+                                    header->env_slot[0] + header->env_blob,
+                                    header->env_slot[1] + header->env_blob,
+                                    header->frame_slots + ferry__lane_pitch(header->env_blob, header->blob_bytes) * (place / 16 % 3)};
+        *at = marks[place % 16] + from;
+    } else { /* a ring, or a bell's page: its head, the spec, a slot, the env's slot in there, its blob */
         ferry__ring_head head;
         memcpy(&head, mapping->start, sizeof head);
-        *at = (place % 2 == 0 ? 0 : place % 4 == 1 ? head.spec_offset : head.slots_offset + head.slot_bytes * (place / 4 % 4)) + from;
+        *at = from;
+        if (place % 4 == 1) *at += head.spec_offset;
+        if (place % 4 >= 2) *at += head.slots_offset + head.slot_bytes * (place / 4 % 4);
+        if (place % 4 == 3) *at += head.env_at + (place / 16 % 2 ? header->env_blob : 0);
     }
     return mapping;
 }
@@ -90,6 +118,31 @@ static void fill(play *p, fuzz_input *input) {
     const fuzz_mapping *mapping = take_place(p, input, &at);
     memset(bytes, (int)fuzz_take(input, 1), sizeof bytes);
     if (mapping != NULL) fuzz_poke(mapping, at, bytes, fuzz_take(input, 1) + 1);
+}
+
+/* Writes while somebody waits, rather than between the acts. */
+static void poke_later(play *p, fuzz_input *input) {
+    uint64_t at;
+    const fuzz_mapping *mapping = take_place(p, input, &at);
+    uint32_t looks = (uint32_t)fuzz_take(input, 1), value = (uint32_t)fuzz_take(input, 4);
+    if (mapping != NULL) fuzz_poke_later(mapping, at, value, sizeof value, looks);
+}
+
+/* Says that a large blob comes, or something else, and brings it along, or something else. */
+static void say(fuzz_input *input) {
+    enum { NOTHING, UNSEALED, NOT_FROZEN, FROZEN };
+    char message[sizeof(ferry__frame) + sizeof(ferry__welcome)];
+    uint32_t which = (uint32_t)fuzz_take(input, 1), type = (uint32_t)fuzz_take(input, 1), with = (uint32_t)fuzz_take(input, 1) % 4;
+    int filled = (int)fuzz_take(input, 1);
+    ferry__welcome blob = {fuzz_take(input, 4)};
+    ferry__frame frame = {FERRY__FRAME_MAGIC, (uint16_t)type, 0, sizeof blob, 0};
+    uint64_t bytes = blob.bytes < FERRY__PAGE ? blob.bytes : FERRY__PAGE;
+    ferry__os memory = with != NOTHING ? fuzz_memory(bytes, with != UNSEALED, with == FROZEN) : FERRY__NO_OS;
+    if (memory != FERRY__NO_OS && bytes > 0) memset(fuzz_memory_start(memory), filled, (size_t)bytes);
+    memcpy(message, &frame, sizeof frame);
+    memcpy(message + sizeof frame, &blob, sizeof blob);
+    fuzz_say(which, message, sizeof message, memory);
+    ferry__platform_close(memory);
 }
 
 /* ---- The environment ---- */
@@ -234,6 +287,8 @@ static void act(play *p, fuzz_input *input) {
     case AWAIT: await(p, (int64_t)fuzz_take(input, 1) << 18); break;
     case OBSERVE: observe(p, (int64_t)fuzz_take(input, 1) << 18); break;
     case CONNECT: (void)ferry_agent_connect(p->agent, 0), ferry_agent_why(p->agent, &why); break;
+    case SAY: say(input); break;
+    case LATER: poke_later(p, input); break;
     default: fuzz_clock_ns += (int64_t)fuzz_take(input, 1) << 20; break;
     }
 }

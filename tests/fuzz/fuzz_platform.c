@@ -18,6 +18,8 @@
 
 int64_t fuzz_clock_ns;
 
+static void look_at_clock(void);
+
 /* ---- Handles ---- */
 
 typedef enum object_kind { NOTHING, MEMORY, STREAM, LISTENER } object_kind;
@@ -111,6 +113,24 @@ void fuzz_poke(const fuzz_mapping *mapping, uint64_t at, const void *value, uint
     if (fixed > 0) memcpy(o->read_only + at, value, (size_t)(bytes < fixed ? bytes : fixed));
 }
 
+static struct {
+    const fuzz_mapping *mapping; /* NULL: nothing is to come */
+    const char *start;
+    uint64_t at, value;
+    uint32_t bytes, looks;
+} later;
+
+void fuzz_poke_later(const fuzz_mapping *mapping, uint64_t at, uint64_t value, uint32_t bytes, uint32_t looks) {
+    later.mapping = mapping, later.start = mapping->start, later.at = at, later.value = value, later.bytes = bytes, later.looks = looks;
+}
+
+static void look_at_clock(void) {
+    const fuzz_mapping *mapping = later.mapping;
+    if (mapping == NULL || later.looks-- > 0) return;
+    later.mapping = NULL;
+    if (objects[(uint64_t)(later.start - arena[0]) / sizeof arena[0]].mappings > 0) fuzz_poke(mapping, later.at, &later.value, later.bytes);
+}
+
 uint64_t ferry__platform_memory_available(void) { return (uint64_t)1 << 30; }
 
 int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why) {
@@ -191,11 +211,7 @@ void fuzz_pair(ferry__os pair[2]) {
     ends[0]->other = pair[1], ends[1]->other = pair[0];
 }
 
-int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, ferry__os pass) {
-    object *from = object_of(stream), *to;
-    EXPECT(from->kind == STREAM);
-    if (from->other == FERRY__NO_OS) return FERRY_ECLOSED;
-    to = object_of(from->other);
+static int put(object *to, const void *data, uint32_t bytes, ferry__os pass) {
     if (to->first == to->end && to->num_passed == 0) to->first = to->end = 0;
     if (bytes > QUEUE - to->end || (pass != FERRY__NO_OS && to->num_passed == MOST_PASSED)) return FERRY_ECLOSED;
     if (pass != FERRY__NO_OS) {
@@ -205,6 +221,18 @@ int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, fer
     memcpy(to->queue + to->end, data, bytes);
     to->end += bytes;
     return 0;
+}
+
+int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, ferry__os pass) {
+    const object *from = object_of(stream);
+    EXPECT(from->kind == STREAM);
+    return from->other != FERRY__NO_OS ? put(object_of(from->other), data, bytes, pass) : FERRY_ECLOSED;
+}
+
+void fuzz_say(uint32_t which, const void *data, uint32_t bytes, ferry__os pass) {
+    uint32_t i;
+    for (i = 0; i < MOST_OBJECTS; i++)
+        if (objects[i].kind == STREAM && which-- == 0) (void)put(&objects[i], data, bytes, pass);
 }
 
 /* As a kernel does: what one call gives ends before the bytes that the next handle comes with. */
@@ -372,8 +400,16 @@ int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why 
 
 /* ---- Time and processor ---- */
 
-int64_t ferry__platform_now_ns(void) { return fuzz_clock_ns += 100; }
-void ferry__platform_nap(int64_t ns) { fuzz_clock_ns += ns; }
+int64_t ferry__platform_now_ns(void) {
+    look_at_clock();
+    return fuzz_clock_ns += 100;
+}
+
+void ferry__platform_nap(int64_t ns) {
+    look_at_clock();
+    fuzz_clock_ns += ns;
+}
+
 void ferry__platform_yield(void) { fuzz_clock_ns += 15000; }
 uint32_t ferry__platform_processor(void) { return 1; }
 uint32_t ferry__platform_pid(void) { return 1; }
@@ -388,6 +424,7 @@ int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
 void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {
     (void)memory;
     EXPECT(timeout_ns >= 0);
+    look_at_clock();
     if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == value) fuzz_clock_ns += timeout_ns;
 }
 
@@ -408,7 +445,7 @@ void ferry__platform_canary_destroy(uint32_t *canary) { free(canary); }
 void fuzz_begin(void) {
     static int begun;
     if (!begun) ASAN_POISON_MEMORY_REGION(arena, sizeof arena);
-    begun = 1;
+    begun = 1, later.mapping = NULL;
     fuzz_clock_ns = 1000000000000;
 }
 

@@ -1,10 +1,13 @@
-/* A region's description, as an agent and an observer read it from memory that another process made: the bytes are the region's beginning.
+/* A region's description, as an agent and an observer read it from memory that another process made. The bytes are the region's beginning, or,
+ * if the first is below FUZZ_BASES, changes in one that an environment has laid out.
  * What is accepted must be safe to use, so everything that the library would read is read. */
 #include "fuzz.h"
 
 #include "../../csrc/lane.h"
 #include "../../csrc/rules.h"
 #include "../../csrc/turns.h"
+
+#define MOST_BYTES ((uint64_t)1 << 18)
 
 /* What the spec says of itself, to people and to programs. */
 static void read_words(const ferry__spec *spec) {
@@ -118,17 +121,22 @@ static void take_beginning(const uint8_t *data, size_t size) {
     ferry__platform_close(memory);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+/* ---- The beginning of a region ---- */
+
+static void take_both(const uint8_t *data, size_t size, uint64_t region_bytes) {
+    take_region(data, size, region_bytes);
+    take_beginning(data, size);
+}
+
+static void take_bytes(const uint8_t *data, size_t size) {
     ferry__header header;
     uint64_t region_bytes;
     uint8_t *mended;
-    if (size < sizeof header || size > FUZZ_MOST_BYTES) return 0;
-    fuzz_begin();
+    if (size < sizeof header) return;
     memcpy(&header, data, sizeof header);
     region_bytes = header.region_bytes / FERRY__PAGE * FERRY__PAGE;
-    if (region_bytes == 0 || region_bytes > FUZZ_MOST_BYTES) region_bytes = ferry__round_up(size, FERRY__PAGE);
-    take_region(data, size, region_bytes);
-    take_beginning(data, size);
+    if (region_bytes == 0 || region_bytes > MOST_BYTES) region_bytes = ferry__round_up(size, FERRY__PAGE);
+    take_both(data, size, region_bytes);
     /* What few bytes would pass by chance, so that those behind it are looked at. */
     memcpy(header.magic, FERRY__REGION_MAGIC, sizeof header.magic);
     header.endian = FERRY__ENDIAN, header.abi_major = FERRY__ABI_MAJOR, header.incompat &= FERRY__FEATURES_KNOWN;
@@ -140,6 +148,72 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(mended, &header, sizeof header);
     take_region(mended, size, region_bytes);
     free(mended);
+}
+
+/* ---- A region with changes ---- */
+
+typedef struct base {
+    uint8_t *region;
+    ferry__header header;
+    ferry__entry *entries;
+    uint64_t bytes; /* up to where what is read ends: the agent's slot */
+} base;
+
+static base lay_out(uint32_t which) {
+    ferry_field fields[FUZZ_KINDS];
+    uint32_t autoreset;
+    ferry_env_desc desc = fuzz_base_desc(which, fields, &autoreset);
+    ferry__spec spec;
+    ferry_why why;
+    base made;
+    EXPECT(ferry__spec_build(&desc, &spec, &why) == 0 && ferry__spec_choose(&spec, autoreset, &why) == 0);
+    made.region = (uint8_t *)calloc(1, (size_t)spec.header.region_bytes);
+    EXPECT(made.region != NULL);
+    ferry__spec_write(&spec, (char *)made.region);
+    made.header = spec.header, made.entries = spec.entries, spec.entries = NULL;
+    made.bytes = spec.header.agent_slot + FERRY__PAGE;
+    ferry__spec_clear(&spec);
+    return made;
+}
+
+static uint64_t place_of(const base *of, uint32_t mark) {
+    const ferry__header *header = &of->header;
+    uint32_t field = mark % 64 % header->num_fields;
+    if (mark >= FUZZ_AT_HIGH) return header->pool_offset + of->entries[field].high_offset;
+    if (mark >= FUZZ_AT_LOW) return header->pool_offset + of->entries[field].low_offset;
+    if (mark >= FUZZ_AT_PATH) return header->pool_offset + of->entries[field].path_offset;
+    if (mark >= FUZZ_AT_ENTRY) return header->fields_offset + (mark - FUZZ_AT_ENTRY) % header->num_fields * sizeof(ferry__entry);
+    return mark == FUZZ_AT_AGENT_SLOT ? header->agent_slot : mark == FUZZ_AT_GROUP ? header->groups_offset : 0;
+}
+
+/* Each change: a mark, two bytes from there, how many bytes (1, 2, 4 or 8), and those. */
+static void take_changes(uint32_t which, fuzz_input *input) {
+    static base bases[FUZZ_BASES];
+    base *of = &bases[which];
+    ferry__header header;
+    uint8_t *region;
+    if (of->region == NULL) *of = lay_out(which);
+    region = (uint8_t *)malloc((size_t)of->bytes);
+    EXPECT(region != NULL);
+    memcpy(region, of->region, (size_t)of->bytes);
+    while (input->at < input->end) {
+        uint64_t at = place_of(of, (uint32_t)fuzz_take(input, 1)), value;
+        uint32_t bytes;
+        at += fuzz_take(input, 2), bytes = 1u << fuzz_take(input, 1) % 4, value = fuzz_take(input, bytes);
+        if (at + bytes <= of->bytes) memcpy(region + at, &value, bytes);
+    }
+    memcpy(&header, region, sizeof header);
+    if (header.region_bytes < FERRY__PAGE || header.region_bytes > FUZZ_MOST_BYTES) header.region_bytes = of->header.region_bytes;
+    take_both(region, (size_t)of->bytes, header.region_bytes);
+    free(region);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_input input = {data, data + size};
+    if (size > MOST_BYTES || size == 0) return 0;
+    fuzz_begin();
+    if (data[0] < FUZZ_BASES) take_changes((uint32_t)fuzz_take(&input, 1), &input);
+    else take_bytes(data, size);
     fuzz_end();
     return 0;
 }
