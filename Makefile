@@ -50,6 +50,7 @@ help:
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'make coverage   which lines of csrc the C tests run; with MISSING=1 it names the others'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
+	@echo 'make fuzz-python   the same for what Python reads (Atheris)'
 	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
 	@echo 'make soak SOAK_SECONDS=1800   full speed for a long time, with constant memory and descriptors'
 	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
@@ -266,8 +267,9 @@ fuzz:
 	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 fuzz-checked: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/checked/%) $(BUILD)/fuzz/checked/make_corpus
 fuzz-counted: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/counted/%)
-fuzz-corpus: $(BUILD)/fuzz/checked/make_corpus
+fuzz-corpus: $(BUILD)/fuzz/checked/make_corpus $(VENV)/.package
 	$< tests/fuzz/corpus
+	$(PY) tests/fuzz/make_python_corpus.py tests/fuzz/corpus
 
 define fuzz_with # folder, flags of objects, of programs
 $(BUILD)/fuzz/$(1)/%.o: csrc/%.c $(HEADERS)
@@ -283,6 +285,13 @@ $(eval $(call fuzz_with,checked,$(FUZZ_CHECKED),-fsanitize=fuzzer))
 $(eval $(call fuzz_with,counted,$(FUZZ_COUNTED),-fsanitize=fuzzer))
 $(BUILD)/fuzz/checked/make_corpus: $(BUILD)/fuzz/checked/make_corpus.o $(FUZZ_OBJECTS:%=$(BUILD)/fuzz/checked/%)
 	$(FUZZ_CC) -g -fsanitize=address,undefined -o $@ $^
+
+# What of Python reads foreign bytes, by Atheris, which has its own clang in it.
+FUZZ_PYTHON_TARGETS := $(patsubst tests/fuzz/%.py,%,$(wildcard tests/fuzz/fuzz_*.py))
+.PHONY: fuzz-python
+fuzz-python: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-fuzz
+	@tools/fuzz_python.sh $(PY) $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_PYTHON_TARGETS)
 
 # ---- Faults on purpose ------------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from ferry.errors import (
     PeerGoneError,
     ProtocolError,
     ResetNeeded,
+    words,
 )
 
 cimport numpy as cnp
@@ -811,7 +812,7 @@ cdef class Agent(Handle):
         if kind == FERRY_CALL:
             raise BackendError.of_report(self.name, report, "")
         if answer.status[0] == FERRY_ROW_REFUSED:
-            raise InvalidAction(str(report))
+            raise InvalidAction(words(report))
         self.needs_reset = True
         raise BackendError.of_report(self.name, report)
 

@@ -401,6 +401,11 @@ cdef class Array(Leaf):
         return 0
 
 
+# Of a list that does not come as one array: each is an object of a hundred bytes.
+cdef enum:
+    MOST_ELEMENTS = 1 << 23
+
+
 cdef class List(Array):
     """A Sequence of Boxes, Discretes, MultiDiscretes or MultiBinaries: a tuple, or one array where the space stacks."""
 
@@ -460,9 +465,10 @@ cdef class List(Array):
         return 0
 
     cdef int check_count(self, Py_ssize_t count) except -1:
-        """Elements without bytes fit into any blob in any number; as Python's objects they would fill the memory."""
-        if self.size_bytes == 0 and <size_t>count > self.capacity:
-            raise self.wrong(f"has {count} elements; there is room for {self.capacity}")
+        """More elements than memory has room for, as Python's objects, fit into a blob; without bytes, any number."""
+        cdef size_t most = self.capacity if self.size_bytes == 0 else <size_t>-1 if self.stack else MOST_ELEMENTS
+        if <size_t>count > most:
+            raise self.wrong(f"has {count} elements; there is room for {most}")
         return 0
 
     cdef int check_range(self, cnp.ndarray array) except -1:

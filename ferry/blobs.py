@@ -31,6 +31,10 @@ MessagePack
     error. Subclasses (OrderedDict, a named tuple, IntEnum, np.memmap) arrive as the plain type, bytearray and
     memoryview as bytes. Values nest at most 64 levels deep.
 
+    A byte may stand for a value that takes a hundred in memory. So a blob holds `MAX_VALUES` values at most, all its
+    lists, maps and sets together; and of the values of a map's keys or a set that are not text, bytes, numbers or None
+    there are a few thousand, because somebody could choose them so that they collide in Python's tables.
+
 JSON
     NumPy arrays, tuples and sets become arrays, NumPy numbers numbers, masked elements null. NaN and the infinities
     become null, as JavaScript writes them: JSON has no words for them, and C parsers choke on Python's. In reading,
@@ -57,6 +61,7 @@ import numpy as np
 __all__ = [
     "JSON",
     "MAX_DEPTH",
+    "MAX_VALUES",
     "MSGPACK",
     "TEXT",
     "VALUES",
@@ -75,6 +80,7 @@ TEXT: Final = 3
 VALUES: Final = 4
 
 MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 1 << 23
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 Dropped: TypeAlias = Callable[[str, object], None]
@@ -145,7 +151,7 @@ def unpack(data: Bytes) -> Any:
     """
     try:
         _check_claims(data)
-        value = _from_msgpack(data)
+        value = _from_msgpack(data) if len(data) <= _SMALL else _from_large_msgpack(data)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ValueError(f"not a valid blob: {str(error) or type(error).__name__}") from error
     return _shallow(value)
@@ -171,6 +177,8 @@ def from_json(data: Bytes) -> Any:
         ValueError: The bytes are not one valid value.
     """
     try:
+        if len(data) > MAX_VALUES:
+            _check_json(bytes(data))
         value = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a valid blob: {error}") from None
@@ -277,40 +285,84 @@ _WRITERS = tuple(partial(_extension, depth) for depth in range(MAX_DEPTH + 1))
 # ---- MessagePack: reading --------------------------------------------------------------------------------------------
 
 
+# A blob of so many bytes can do no harm that is worth looking for: it is read at full speed.
+_SMALL = 16 << 10
+# So many keys, or elements of a set, may collide.
+_MOST_ODD = 4096
+
+
 # A header of five bytes can claim as many elements as the blob has bytes, and the parser believes it and reserves them,
 # at every level. Where that could amount to something, a first pass that builds nothing makes sure that they are there.
 def _check_claims(data: Bytes) -> None:
-    if len(data) > 16 << 10:
+    if len(data) > _SMALL:
         parser = msgpack.Unpacker(max_buffer_size=len(data))
         parser.feed(data)
         parser.skip()
 
 
-def _read_extension(depth: int, code: int, payload: bytes) -> Any:
+class _Budget:
+    """What a large blob may still hold. Its lists and maps are counted as they are made."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def count(self, values: int) -> None:
+        self._left -= values + 1
+        if self._left < 0:
+            raise ValueError(f"more than {MAX_VALUES} values")
+
+    def of_list(self, elements: list[Any]) -> list[Any]:
+        self.count(len(elements))
+        return elements
+
+    def of_map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        self.count(2 * len(pairs))
+        _check_hashed([key for key, _ in pairs])
+        return dict(pairs)
+
+
+def _check_hashed(values: list[Any]) -> None:
+    """Text and bytes have hashes that nobody outside knows, and few numbers of 64 bits have the same."""
+    if len(values) > _MOST_ODD:
+        odd = sum(
+            type(value) not in _WELL_HASHED and (type(value) is not int or not -(1 << 63) <= value < 1 << 64)
+            for value in values
+        )
+        if odd > _MOST_ODD:
+            raise ValueError(f"{odd} keys or elements of a set that are neither text, bytes nor plain numbers")
+
+
+_WELL_HASHED = {str, bytes, float, bool, type(None)}
+
+
+def _read_extension(depth: int, budget: _Budget | None, code: int, payload: bytes) -> Any:
+    if budget is not None:
+        budget.count(0)
     if code == _SCALAR:
         return _read_scalar(payload)
     if code == _ARRAY:
-        return _read_array(payload, depth)
+        return _read_array(payload, depth, budget)
     if code == _TUPLE:
-        return tuple(_read_list(payload, depth))
+        return tuple(_read_list(payload, depth, budget))
     if code == _INT and payload:
         return int.from_bytes(payload, "little", signed=True)
     if code == _COMPLEX and len(payload) == 16:
         return complex(*struct.unpack("<dd", payload))
-    if code == _SET:
-        return set(_read_list(payload, depth))
-    if code == _FROZENSET:
-        return frozenset(_read_list(payload, depth))
+    if code in (_SET, _FROZENSET):
+        elements = _read_list(payload, depth, budget)
+        _check_hashed(elements)
+        return set(elements) if code == _SET else frozenset(elements)
     raise ValueError(f"unknown extension {code} of {len(payload)} bytes")
 
 
-def _read_list(payload: bytes, depth: int) -> list[Any]:
+def _read_list(payload: bytes, depth: int, budget: _Budget | None) -> list[Any]:
     # Unpacker keeps its state on the heap, unpackb 40 KB on the C stack: too much for 64 levels in a small thread.
     if depth + 1 == len(_READERS):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     _check_claims(payload)
     size_bytes = len(payload)
-    parser = msgpack.Unpacker(ext_hook=_READERS[depth + 1], max_buffer_size=max(size_bytes, 1), **_READING)
+    reading = _READING_SMALL[depth + 1] if budget is None else _reading_large(depth + 1, budget)
+    parser = msgpack.Unpacker(max_buffer_size=max(size_bytes, 1), **reading)
     parser.feed(payload)
     value = parser.unpack()
     if type(value) is not list or parser.tell() != size_bytes:
@@ -331,7 +383,7 @@ def _read_scalar(payload: bytes) -> Any:
     return np.frombuffer(data, dtype)[0]
 
 
-def _read_array(payload: bytes, depth: int) -> np.ndarray[Any, Any]:
+def _read_array(payload: bytes, depth: int, budget: _Budget | None) -> np.ndarray[Any, Any]:
     dtype, start = _read_code(payload)
     ndim = payload[start] if start < len(payload) else 33
     start += 1 + 8 * ndim
@@ -340,7 +392,7 @@ def _read_array(payload: bytes, depth: int) -> np.ndarray[Any, Any]:
     shape = struct.unpack_from(f"<{ndim}Q", payload, start - 8 * ndim)
     size = math.prod(shape)
     if dtype.char == "O":
-        return _object_array(shape, _read_list(payload[start:], depth))
+        return _object_array(shape, _read_list(payload[start:], depth, budget))
     if dtype.itemsize == 0 or size * dtype.itemsize != len(payload) - start:
         raise ValueError(f"an array of {dtype} and shape {shape} in {len(payload) - start} bytes")
     array = np.empty(shape, dtype.newbyteorder("="))
@@ -361,12 +413,34 @@ def _object_array(shape: tuple[int, ...], elements: list[Any]) -> np.ndarray[Any
     return flat.reshape(shape)
 
 
-_READERS = tuple(partial(_read_extension, depth) for depth in range(MAX_DEPTH + 1))
+_READERS = tuple(partial(_read_extension, depth, None) for depth in range(MAX_DEPTH + 1))
 _READING: dict[str, Any] = {"strict_map_key": False, "timestamp": 1}
-_from_msgpack = partial(msgpack.unpackb, ext_hook=_READERS[0], **_READING)
+_READING_SMALL = tuple({"ext_hook": reader, **_READING} for reader in _READERS)
+_from_msgpack = partial(msgpack.unpackb, **_READING_SMALL[0])
+
+
+def _reading_large(depth: int, budget: _Budget) -> dict[str, Any]:
+    most = {"max_array_len": MAX_VALUES, "max_map_len": MAX_VALUES // 2}
+    hooks = {"list_hook": budget.of_list, "object_pairs_hook": budget.of_map}
+    return {"ext_hook": partial(_read_extension, depth, budget), **hooks, **most, **_READING}
+
+
+def _from_large_msgpack(data: Bytes) -> Any:
+    return msgpack.unpackb(data, **_reading_large(0, _Budget()))
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+_JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+def _check_json(data: bytes) -> None:
+    """Counts, at least, the values of a large text: as many as what opens and what divides them."""
+    if sum(map(data.count, (b",", b"[", b"{"))) >= MAX_VALUES:
+        data = _JSON_TEXT.sub(b"", data)
+        if sum(map(data.count, (b",", b"[", b"{"))) >= MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES} values")
 
 
 def _to_json(value: object) -> bytes:

@@ -48,6 +48,7 @@ class _Registered(NamedTuple):
 
 # Of a blob. A few bytes may describe a Box whose bounds would fill the memory.
 _MOST_BYTES = 256 << 20
+_MOST_DIMENSIONS = 32
 
 _registry: dict[str, _Registered] = {}
 
@@ -168,21 +169,25 @@ def _space(told: Mapping[str, Any]) -> Space:
     kind = told["type"]
     if kind == "Box":
         low, high = told.get("low"), told.get("high")
-        shape = tuple(int(n) for n in told.get("shape", np.shape(low if low is not None else 0)))
-        number = np.dtype(told.get("dtype", "float32"))
+        shape = tuple(map(int, told.get("shape", np.shape(low if low is not None else 0))))
+        number = _number(told.get("dtype", "float32"))
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"a Box of {len(shape)} dimensions")
         if math.prod(shape) * number.itemsize > _MOST_BYTES:
             raise ValueError(f"a Box of shape {shape} has values that no blob carries")
         return box(low, high, shape, number)
     if kind == "Discrete":
-        return discrete(int(told["n"]), int(told.get("start", 0)), np.dtype(told.get("dtype", "int64")))
+        return discrete(int(told["n"]), int(told.get("start", 0)), _number(told.get("dtype", "int64")))
     if kind == "MultiDiscrete":
-        dtype: Any = np.dtype(told.get("dtype", "int64")).type
+        dtype: Any = _number(told.get("dtype", "int64")).type
         nvec = np.asarray(told["nvec"], dtype)
         return spaces.MultiDiscrete(
             nvec, dtype=dtype, start=np.broadcast_to(np.asarray(told.get("start", 0)), nvec.shape)
         )
     if kind == "MultiBinary":
         lengths = [int(n) for n in np.atleast_1d(told["n"])]
+        if len(lengths) > _MOST_DIMENSIONS or math.prod(lengths) > _MOST_BYTES:
+            raise ValueError(f"a MultiBinary of {len(lengths)} dimensions has values that no blob carries")
         return spaces.MultiBinary(lengths if len(lengths) != 1 else lengths[0])
     if kind == "Text":
         least, most = int(told.get("min_length", 1)), int(told["max_length"])
@@ -201,6 +206,14 @@ def _space(told: Mapping[str, Any]) -> Space:
     if kind == "custom":
         return _custom(told["name"], told["data"])
     raise ProtocolError(f"the peer describes a space of the unknown type {kind!r}")
+
+
+def _number(name: Any) -> np.dtype[Any]:
+    """A dtype of numbers; of texts, say, an element may take gigabytes."""
+    dtype = np.dtype(name) if isinstance(name, str) and len(name) <= 16 else None
+    if dtype is None or dtype.kind not in "biuf":
+        raise ValueError(f"{str(name)[:80]!r} is no dtype of numbers")
+    return dtype
 
 
 def _custom(name: str, data: Any) -> Space:

@@ -81,11 +81,19 @@ class BackendError(FerryError):
             remedy: What the text ends with.
         """
         if not isinstance(report, dict):
-            return cls(f"the environment {channel} failed: {report}{remedy}")
-        kind, text, traceback = (str(report.get(key, "")) for key in ("type", "text", "traceback"))
+            return cls(f"the environment {channel} failed: {words(report)}{remedy}")
+        kind, text, traceback = (words(report.get(key, "")) for key in ("type", "text", "traceback"))
         raised = f"{kind}: {text}" if text else kind
         message = f"the environment {channel} raised {raised}{remedy}"
         if traceback:
             message += f"\n\nOn the environment's side:\n{traceback.rstrip()}"
         row = report.get("row")
         return cls(message, kind, traceback, row if type(row) is int else None)
+
+
+def words(told: Any) -> str:
+    """What a peer said, as text, whatever it is: Python refuses to write numbers of thousands of digits."""
+    try:
+        return str(told)
+    except ValueError:
+        return f"(a value of type {type(told).__name__} that cannot be written)"

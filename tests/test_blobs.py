@@ -228,6 +228,57 @@ def test_deep_extensions_are_refused() -> None:
         blobs.unpack(data)
 
 
+# A thousand maps of a byte each, in lists; a list that says so of itself; sets, which are extensions; in extensions.
+MANY = 50_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xdd" + struct.pack(">I", MANY) + b"\x80" * MANY,
+        b"\xdd" + struct.pack(">I", MANY // 10) + (b"\x9a" + b"\x90" * 10) * (MANY // 10),
+        b"\xdf"
+        + struct.pack(">I", MANY // 2)
+        + b"".join(b"\xce" + struct.pack(">I", i) + b"\xc0" for i in range(MANY // 2)),
+        b"\xdd" + struct.pack(">I", MANY // 2) + b"\xd4\x06\x90" * (MANY // 2),
+        b"\x91" + msgpack.packb(msgpack.ExtType(3, msgpack.packb([[]] * MANY))),
+        msgpack.packb(msgpack.ExtType(1, b"\x02|O\x01" + struct.pack("<Q", MANY) + msgpack.packb([()] * MANY))),
+    ],
+    ids=["maps", "lists", "keys", "sets", "in a tuple", "in an array"],
+)
+def test_a_large_blob_holds_so_many_values(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert blobs.unpack(data) is not None
+    monkeypatch.setattr(blobs, "MAX_VALUES", MANY - 1)
+    with pytest.raises(ValueError, match="not a valid blob: "):
+        blobs.unpack(data)
+
+
+def test_a_large_text_in_json_holds_so_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "MAX_VALUES", 1000)
+    for data in (b"[" + b"{}," * 1000 + b"0]", b"[" + b"[0]," * 500 + b"0]"):
+        with pytest.raises(ValueError, match="not a valid blob: more than 1000 values"):
+            blobs.from_json(data)
+    text = ",[{\\" * 1000
+    assert blobs.from_json(blobs.to_json({text: text})) == {text: text}
+
+
+@pytest.mark.parametrize("code", [6, 7])
+def test_values_that_are_made_to_collide_are_refused(code: int) -> None:
+    """All these numbers have the hash 0, so that each would be compared with all before it."""
+    numbers = [extension.data for extension in map(collider, range(1, 20_000))]
+    elements = b"".join(msgpack.packb(msgpack.ExtType(4, number)) for number in numbers)
+    count = struct.pack(">I", len(numbers))
+    keys = b"\xdf" + count + b"".join(msgpack.packb(msgpack.ExtType(4, number)) + b"\xc0" for number in numbers)
+    for data in (keys, msgpack.packb(msgpack.ExtType(code, b"\xdd" + count + elements))):
+        with pytest.raises(ValueError, match="not a valid blob: 19999 keys or elements"):
+            blobs.unpack(data)
+
+
+def collider(i: int) -> msgpack.ExtType:
+    number = i * ((1 << 61) - 1) << 61
+    return msgpack.ExtType(4, number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True))
+
+
 @pytest.mark.parametrize("write", [blobs.pack, blobs.to_json])
 def test_what_contains_itself_is_dropped(write: Any) -> None:
     loop: dict[str, Any] = {"a": 1}

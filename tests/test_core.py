@@ -237,6 +237,11 @@ def test_an_action_that_the_library_refuses_leaves_the_episode_standing(serve: S
     agent.close()
 
 
+@pytest.mark.parametrize("report", [1 << 20000, {"type": -(1 << 20000), "traceback": [1 << 20000]}], ids=["one", "map"])
+def test_a_report_of_numbers_that_python_does_not_write_is_one(report: Any) -> None:
+    assert "a value of type" in str(ferry.BackendError.of_report("'pole'", report))
+
+
 # ---- Waiting ----
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 PROGRAMS = ROOT / "build" / "fuzz" / "checked"
 TARGETS = sorted(path.stem for path in (ROOT / "tests" / "fuzz").glob("fuzz_*.c") if path.stem != "fuzz_platform")
 
+PYTHON_TARGETS = sorted(path.stem for path in (ROOT / "tests" / "fuzz").glob("fuzz_*.py"))
+
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Builds the targets, where clang has a fuzzer."""
     clang, make = legs.need("clang", "make")
@@ -31,6 +35,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     subprocess.run([make, "-j2", "fuzz-checked", f"FUZZ_CC={clang}"], cwd=ROOT, check=True, timeout=300)
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_in_the_corpus_shows_a_fault(target: str, tmp_path: Path) -> None:
     inputs = sorted((CORPUS / target).iterdir())
@@ -48,6 +53,7 @@ def test_nothing_in_the_corpus_shows_a_fault(target: str, tmp_path: Path) -> Non
     assert done.stderr.count("Executed ") == len(inputs)
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_corpus_is_of_this_version_of_the_layout(target: str, tmp_path: Path) -> None:
     subprocess.run([PROGRAMS / "make_corpus", tmp_path], check=True, timeout=60)
@@ -55,3 +61,20 @@ def test_the_corpus_is_of_this_version_of_the_layout(target: str, tmp_path: Path
     stale = [name for name, content in made.items() if kept.get(name) != content]
     assert not stale, "make fuzz-corpus writes them anew"
     assert all(name in made or name.startswith(("found_", "reaches_")) for name in kept)
+
+
+@pytest.mark.parametrize("target", PYTHON_TARGETS)
+def test_nothing_in_the_corpus_of_python_shows_a_fault(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "fuzz"))
+    inputs = sorted((CORPUS / target).iterdir())
+    assert inputs
+    for path in inputs:
+        importlib.import_module(target).one_input(path.read_bytes())
+
+
+def test_the_corpus_of_python_is_what_its_maker_writes(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "tests/fuzz/make_python_corpus.py", tmp_path], check=True, timeout=60)
+    for target in PYTHON_TARGETS:
+        made, kept = files(tmp_path / target), files(CORPUS / target)
+        assert not [name for name, content in made.items() if kept.get(name) != content], "make fuzz-corpus"
+        assert all(name in made or name.startswith("found_") for name in kept)

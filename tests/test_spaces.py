@@ -173,3 +173,21 @@ def test_spaces_of_large_images_need_little_room() -> None:
 def test_a_description_does_not_fill_the_memory(shape: list[int]) -> None:
     with pytest.raises(ProtocolError, match="a space that cannot be made"):
         descriptions.space_of({"type": "OneOf", "spaces": [{"type": "Box", "shape": shape}]})
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"type": "MultiDiscrete", "dtype": "S268435456", "nvec": [2] * 40},
+        {"type": "Discrete", "dtype": "U67108864", "n": 2},
+        {"type": "Box", "dtype": [["a", "f8"]], "low": 0, "high": 1},
+        {"type": "MultiBinary", "n": [2**20, 2**20]},
+        {"type": "MultiBinary", "n": [1] * 33},
+        {"type": "Box", "shape": [1] * 33},
+        {"type": 1 << 20000},
+    ],
+    ids=lambda told: str(told["type"])[:14] if isinstance(told["type"], str) else "number",
+)
+def test_a_description_that_no_space_has_is_refused(description: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match="a space that cannot be made"):
+        descriptions.space_of(description)

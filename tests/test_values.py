@@ -428,6 +428,15 @@ def test_elements_without_bytes_are_not_multiplied_without_end() -> None:
             env.step(np.zeros((2**32 + 1, 0), np.float32))
 
 
+def test_elements_are_not_made_objects_of_without_end() -> None:
+    """Of one byte each in a blob, they take a hundred as Python's objects, unless they come as one array."""
+    elements = np.zeros(2**23 + 1, np.int8)
+    with echoing(spaces.Sequence(spaces.MultiBinary(1)), ()) as env:
+        env.reset()
+        with pytest.raises(gymnasium.error.InvalidAction, match="has 8388609 elements; there is room for 8388608"):
+            env.step(elements.reshape(-1, 1))
+
+
 def test_arguments_of_any_name_travel() -> None:
     with echoing(spaces.Discrete(2)) as env:
         assert env.call("names", name=1, self=2, op=3) == {"name": 1, "self": 2, "op": 3}
