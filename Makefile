@@ -49,6 +49,7 @@ help:
 	@echo 'make bench   measure, beside floors and peers'
 	@echo 'make san     the C tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'make coverage   which lines of csrc the C tests run; with MISSING=1 it names the others'
+	@echo 'make valgrind  the compiled module under Valgrind'\''s memcheck'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
 	@echo 'make fuzz-python   the same for what Python reads (Atheris)'
 	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
@@ -139,13 +140,25 @@ bench: prerequisites
 	@$(PARALLEL) $(VENV)/.peers
 	@$(PY) bench/run.py
 
-# The thread sanitizer does not model the one fence, which orders a publication and a look at who sleeps, not data.
+# By clang where it is; nothing is suppressed. The thread sanitizer does not model the one fence, which orders a publication and a look at who
+# sleeps, not data; gcc warns of that.
+SAN_CC ?= $(if $(shell command -v clang 2>/dev/null),clang,$(CC))
+SAN_CXX ?= $(if $(shell command -v clang++ 2>/dev/null),clang++,$(CXX))
+SAN_WITH = $(PARALLEL) c-tests CC=$(SAN_CC) CXX=$(SAN_CXX)
 .PHONY: san
 san: prerequisites
-	@$(PARALLEL) c-tests BUILD=build/address \
-	    OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
-	@$(PARALLEL) c-tests BUILD=build/thread OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-unknown-warning-option -Wno-tsan'
+	@$(SAN_WITH) BUILD=build/address OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+	@$(SAN_WITH) BUILD=build/thread OPTIMISE='-O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-unknown-warning-option -Wno-tsan'
 	@tools/run_c_tests.sh $(C_TESTS:build/%=build/address/%) $(C_TESTS:build/%=build/thread/%)
+
+# The compiled module under Valgrind, by tests that have both sides in one process, and those of the agent's arrays and of observers: two minutes.
+# VALGRIND_TESTS is for pytest.
+VALGRIND_TESTS ?= tests/test_backends.py tests/test_core.py tests/test_observer.py \
+    -k 'test_backends or observations or views or dtype or refers or changed or refuses or texts_graphs or rows_are'
+.PHONY: valgrind
+valgrind: prerequisites
+	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test library examples
+	@tools/valgrind.sh $(PY) $(BUILD)/valgrind.log $(VALGRIND_TESTS)
 
 # By gcc's count, of what runs on Linux.
 COVERAGE_PERCENT := 95
