@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_the_corpus_is_of_this_version_of_the_layout(target: str, tmp_path: Path
     stale = [name for name, content in made.items() if kept.get(name) != content]
     assert not stale, "make fuzz-corpus writes them anew"
     assert all(name in made or name.startswith(("found_", "reaches_")) for name in kept)
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_corpus_reaches_every_branch_of_the_checks(tmp_path: Path) -> None:
+    """If it does not, `make fuzz` finds what does, or tools/fuzz_reached.py names why nothing can."""
+    profdata, _ = legs.need("llvm-profdata", "llvm-cov")
+    clang, make = legs.need("clang", "make")
+    subprocess.run([make, "-j2", "fuzz-counted", f"FUZZ_CC={clang}"], cwd=ROOT, check=True, timeout=300)
+    counted = PROGRAMS.parent / "counted"
+    for target in TARGETS:
+        variables = {**os.environ, "LLVM_PROFILE_FILE": str(tmp_path / f"{target}.profraw")}
+        command = [counted / target, *sorted((CORPUS / target).iterdir())]
+        subprocess.run(command, cwd=tmp_path, env=variables, check=True, capture_output=True, timeout=120)
+    profile = tmp_path / "reached.profdata"
+    subprocess.run([profdata, "merge", "-o", profile, *tmp_path.glob("*.profraw")], check=True, timeout=60)
+    report = [sys.executable, "tools/fuzz_reached.py", str(profile), *(str(counted / target) for target in TARGETS)]
+    done = subprocess.run(report, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("target", PYTHON_TARGETS)

@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 import ferry
@@ -76,6 +76,7 @@ def test_samples_of_any_space_go_there_and_back(space: gymnasium.Space[Any], see
         samples = [space.sample() for _ in range(3)]
     except (ValueError, OverflowError):  # Gymnasium's own, near the ends of 64 bits
         reject()
+    assume(all(map(space.contains, samples)))  # there Gymnasium rounds some beyond their bounds
     with echoing(space, samples[0]) as env:
         spaces_to_try.assert_same_space(env.observation_space, space)
         spaces_to_try.assert_same_space(env.action_space, space)

@@ -10,7 +10,7 @@ import contextlib
 
 from ferry import blobs
 
-MOST_BYTES = 256 << 10
+MOST_BYTES = 64 << 10
 
 
 def put_together(data: bytes) -> bytes:

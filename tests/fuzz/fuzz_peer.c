@@ -47,7 +47,9 @@ static const fuzz_mapping *mapping_of(const play *p, int is_region) {
     const fuzz_mapping *mapping;
     uint32_t i;
     for (i = 0; (mapping = fuzz_shared(i)) != NULL; i++)
-        if ((p->header.header_bytes == 0 || mapping->bytes == p->header.region_bytes) == is_region) return mapping;
+        if ((p->header.header_bytes == 0 ||
+             (mapping->bytes == p->header.region_bytes && memcmp(mapping->start, FERRY__RING_MAGIC, 8) != 0)) == is_region)
+            return mapping;
     return NULL;
 }
 

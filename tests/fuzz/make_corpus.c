@@ -118,6 +118,7 @@ static void write_changed_fields(void) {
     bytes so_far;
     write_change("discrete_dtype", kinds, ENTRY(FUZZ_SECOND, dtype), FERRY_BOOL);
     write_change("dict_dtype", kinds, ENTRY(FUZZ_EMPTY, dtype), FERRY_F64);
+    write_change("end_without_need", kinds, ENTRY(FUZZ_LIVES, final_present_offset), 64);
     write_change("tuple", kinds, ENTRY(FUZZ_EMPTY, kind), FERRY_TUPLE);
     write_change("info_other", kinds, ENTRY(FUZZ_GRAPH, role), FERRY_INFO);
     write_change("binary_without_bounds", kinds, ENTRY(FUZZ_LAMPS, bounds), FERRY__BOUNDS_NONE);
@@ -195,6 +196,9 @@ static void write_changed_places(void) {
     add_change(&so_far, HEADER(env_slot[0]), first), add_change(&so_far, HEADER(env_slot[1]), first);
     add_change(&so_far, HEADER(env_blob), 96);
     write_change("no_words", so_far, HEADER(blob_bytes), 0);
+    /* Fields far behind what is there of the region. */
+    so_far = row, add_change(&so_far, HEADER(region_bytes), UINT64_C(1) << 45);
+    write_change("fields_beyond", so_far, HEADER(fields_offset), UINT64_C(1) << 40);
     /* The env's part comes first. */
     so_far = row, add_change(&so_far, HEADER(env_offset), one.agent_offset);
     add_change(&so_far, HEADER(env_slot[0]), one.env_slot[0] - one.agent_bytes);
@@ -296,7 +300,9 @@ static void write_further(void) {
     const ferry__hello env = hello_of(FERRY__ENV, 0), agent = hello_of(FERRY__AGENT, 0), observer = hello_of(FERRY__OBSERVER, 0);
     const ferry__hello real = hello_of(FERRY__ENV, FUZZ_REALTIME), next = hello_of(FERRY__AGENT, 1);
     const ferry__welcome size = {8192}, large = {UINT64_C(1) << 40}, blob = {100};
+    const uint8_t alone = FUZZ_ENV; /* whose agent goes without a word */
     bytes visited = {{0}, 0}, other = {{0}, 0}, blobs = {{0}, 0}, refused = {{0}, 0}, huge = {{0}, 0}, modes = {{0}, 0};
+    write_file("fuzz_hello", "alone", &alone, 1);
     add_byte(&visited, FUZZ_AGENT_THAT_LISTENS);
     add_frame(&visited, FERRY__HELLO, &env, sizeof env), add_frame_with(&visited, FERRY__WELCOME, FUZZ_REGION, &size, sizeof size);
     add_come(&visited), add_frame(&visited, FERRY__HELLO, &observer, sizeof observer), add_pass(&visited, 1);
@@ -412,6 +418,9 @@ static void write_plays(void) {
         {"frame_blob", "03 0900 05 0b 05 020f060001 020f070001 021f060001 021f070001 022f060001 022f070001 0b"},
         {"frame_blob_format", "03 0900 05 0b 05 020f060009 021f060009 022f060009 0b"},
         {"frame_kind", "03 0900 05 0b 05 020f040002 021f040002 022f040002 0b"},
+        {"realtime_truncated", "03 0900 05 0b 05 0b 070200 0b 0b"},
+        {"ring_rows",
+         "06 0900 05 0b 0d00 05 0d00 05 0d00 0ff0 0801 05 0b 0ff0 05 0801 05 0ff0 05 01c2b80009000000 01c6b80009000000 01cab80009000000 01ceb80009000000 0d40"},
         {"step_in_realtime", "03 0900 05 0b 05 0900 0205040001 05"},
         {"rows_none", "00 0900 05 0b 0800 0205180000 05"},
         {"rows_many", "00 0900 05 0b 0800 0205180009 05"},

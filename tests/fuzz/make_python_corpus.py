@@ -51,7 +51,7 @@ def blob_inputs() -> dict[str, bytes]:
         "many_claimed_in_all": b"\x81" + piece(4000, b"\xdd\x00\x00\x40\x00"),
         "many_lists": b"\x81" + piece(1, b"\xdd\x00\x00\xf0\x00") + piece(0xF00, b"\x90" * 16),
         "many_maps": b"\x81" + piece(1, b"\xdd\x00\x00\xf0\x00") + piece(0xF00, b"\x80" * 16),
-        "many_sets": b"\x81" + piece(1, b"\xdd\x00\x00\x80\x00") + piece(0x4000, extension(6, b"\x90") * 2),
+        "many_sets": b"\x81" + piece(1, b"\xdd\x00\x00\x40\x00") + piece(0x2000, extension(6, b"\x90") * 2),
         "one_key_again": b"\x81" + piece(1, b"\xde\x10\x00") + piece(4096, b"\x01\x02"),
         "shape_too_large": b"\1" + extension(1, b"\x03<f8\x02" + struct.pack("<2Q", 2**32, 2**32)),
         "shape_of_none": b"\1" + extension(1, b"\x03<f8\x02" + struct.pack("<2Q", 0, 2**60)),
