@@ -316,6 +316,10 @@ static void write_further(void) {
     add_frame_with(&blobs, FERRY__BLOB, FUZZ_FROZEN, &blob, sizeof blob), add_pass(&blobs, 1);
     add_frame_with(&blobs, FERRY__BLOB, FUZZ_FROZEN, &blob, sizeof blob), add_pass(&blobs, 1), add_pass(&blobs, 1);
     write_file("fuzz_hello", "blobs", blobs.at, blobs.size);
+    blobs.size = 0, add_byte(&blobs, FUZZ_ENV);
+    add_frame(&blobs, FERRY__HELLO, &agent, sizeof agent), add_frame(&blobs, FERRY__READY, NULL, 0), add_pass(&blobs, 1);
+    add_frame(&blobs, FERRY__READY, NULL, 0), add_pass(&blobs, 1), add_pass(&blobs, 1);
+    write_file("fuzz_hello", "ready_twice", blobs.at, blobs.size);
     add_byte(&refused, FUZZ_AGENT);
     add_byte(&refused, FERRY__REFUSE | 8), add_byte(&refused, 255), add(&refused, text, sizeof text);
     write_file("fuzz_hello", "refused_at_length", refused.at, refused.size);
