@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,29 @@ def test_memory_and_descriptors_are_constant() -> None:
     done = subprocess.run([sys.executable, soak, "--seconds", "15"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing grew" in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "9"])
+def test_a_soak_too_short_to_compare_is_refused(seconds: str) -> None:
+    soak = ROOT / "tests" / "campaign" / "soak.py"
+    done = subprocess.run([sys.executable, soak, f"--seconds={seconds}"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "it takes 10 at least" in done.stderr
+
+
+def test_a_soak_that_loses_a_process_says_whose_it_was() -> None:
+    command = [sys.executable, str(ROOT / "tests" / "campaign" / "soak.py"), "--seconds", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as soak:
+        children = Path(f"/proc/{soak.pid}/task/{soak.pid}/children")
+        until, victim = time.monotonic() + 60, None
+        while victim is None:
+            assert soak.poll() is None
+            assert time.monotonic() < until
+            for pid in map(int, children.read_text().split()):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0agent\0rows\0rows\0"):
+                    victim = pid
+        os.kill(victim, signal.SIGTERM)
+        said, _ = soak.communicate(timeout=120)
+    assert soak.returncode == 1, said
+    assert re.search("ended too early: .*rows, agent", said), said
+    assert "nothing grew" not in said

@@ -29,6 +29,7 @@ import ferry
 PLAYER = Path(__file__).resolve().parent.parent.parent / "build" / "campaign" / "soak_player"
 SAMPLE_S = 1.0
 SETTLED = 0.4  # of the time: from then on memory stands
+LEAST_S = 10.0  # of less there are not enough samples to compare
 SLACK_KIB = 128  # the kernel counts a process's pages in batches, and Python's allocator rounds
 
 
@@ -52,7 +53,7 @@ class Soaked:
         """The most in the first half after settling, and in the second."""
         settled = samples[int(len(samples) * SETTLED) :]
         middle = len(settled) // 2
-        return max(settled[:middle]), max(settled[middle:])
+        return max(settled[:middle], default=0), max(settled[middle:], default=0)
 
     def grew(self) -> bool:
         """Whether it held more in the second half than in the first."""
@@ -152,15 +153,19 @@ def main() -> int:
     if options.play is not None:
         print(look(options.play) if options.look else play_pole(options.play))
         return 0
+    if not options.seconds >= LEAST_S:
+        parser.error(f"--seconds is {options.seconds:g}; it takes {LEAST_S:g} at least")
     console = Console(width=120)
     with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
         os.environ["FERRY_RUNTIME_DIR"] = folder
         soaked = start_all()
+        lost: list[str] = []
         try:
             started, told = time.monotonic(), 0
             while (passed := time.monotonic() - started) < options.seconds:
                 time.sleep(SAMPLE_S)
-                if any(one.process.poll() is not None for one in soaked):
+                lost = [one.name for one in soaked if one.process.poll() is not None]
+                if lost:
                     break
                 for one in soaked:
                     one.sample()
@@ -173,7 +178,9 @@ def main() -> int:
         finally:
             well = end(soaked)
     console.print(table_of(soaked))
-    well = well and not any(one.grew() for one in soaked)
+    if lost:
+        console.print(f"ended too early: {'; '.join(lost)}", highlight=False)
+    well = well and not lost and not any(one.grew() for one in soaked)
     console.print(f"{passed:.0f} s: " + ("nothing grew" if well else "FAILED"), highlight=False)
     return 0 if well else 1
 
