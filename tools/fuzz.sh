@@ -5,6 +5,9 @@
 #     tools/fuzz.sh FOLDER SECONDS TARGET...
 folder=$1 seconds=$2 status=0
 shift 2
+case $seconds in
+'' | *[!0-9]* | 0*) echo "FUZZ_SECONDS is '$seconds'; it takes a whole number, 1 or more" >&2 && exit 2 ;; # of 0 the fuzzer makes no end
+esac
 rm -f "$folder"/*.profraw
 for target in "$@"; do
     grown=$folder/corpus/$target
@@ -21,7 +24,7 @@ for target in "$@"; do
     runs=$(awk '/number_of_executed_units/ {print $2}' "$folder/$target.log")
     echo "$target: ${runs:-0} runs in $seconds s, $(find "$grown" -type f | wc -l) inputs of interest"
     if [ $code -ne 0 ]; then
-        echo "$target: FINDING (exit code $code); the whole of it is in $folder/$target.log"
+        echo "$target: FINDING (exit code $code); the whole of it is in $folder/$target.log, what to do in tests/fuzz/README.md"
         grep -E 'failed:|runtime error|ERROR|Test unit written' "$folder/$target.log"
         status=1
     fi

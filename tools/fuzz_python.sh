@@ -4,6 +4,9 @@
 #     tools/fuzz_python.sh PYTHON FOLDER SECONDS TARGET...
 python=$1 folder=$2 seconds=$3 status=0
 shift 3
+case $seconds in
+'' | *[!0-9]* | 0*) echo "FUZZ_SECONDS is '$seconds'; it takes a whole number, 1 or more" >&2 && exit 2 ;; # of 0 the fuzzer makes no end
+esac
 ulimit -v 6000000
 for target in "$@"; do
     grown=$folder/corpus/$target
@@ -15,7 +18,7 @@ for target in "$@"; do
     runs=$(awk '/number_of_executed_units|^Done / {gsub("Done", ""); print $1 ~ /^[0-9]+$/ ? $1 : $2}' "$folder/$target.log" | tail -n 1)
     echo "$target: ${runs:-0} runs in $seconds s, $(find "$grown" -type f | wc -l) inputs of interest"
     if [ $code -ne 0 ]; then
-        echo "$target: FINDING (exit code $code); the whole of it is in $folder/$target.log"
+        echo "$target: FINDING (exit code $code); the whole of it is in $folder/$target.log, what to do in tests/fuzz/README.md"
         grep -E 'Uncaught Python exception|Error|ERROR|Test unit written' "$folder/$target.log"
         status=1
     fi
