@@ -161,20 +161,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     chaos.add_argument("env_address", metavar="FROM", help="where the environment serves; serve:NAME: it connects")
     chaos.add_argument("address", metavar="TO", help="where agents find it; connect:NAME: the agent listens")
-    chaos.add_argument("--seed", type=int, default=0, metavar="N", help="of chance (default: 0)")
+    chaos.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the same seed does the same to the same turns (default: 0)"
+    )
     chaos.add_argument(
         "--share",
         metavar="FAULT=SHARE",
         type=_share,
         action="append",
         default=[],
-        help="of the turns that a fault befalls: drop=0.01; faults are delay, stall, drop, fail, nan, outside, reward",
+        help="how many turns a fault befalls: drop=0.01, one of a hundred; may be given again for each of the faults "
+        "delay, stall, drop, fail, nan, outside, reward",
     )
     chaos.add_argument(
-        "--at", metavar="TURN=FAULT", type=_at, action="append", default=[], help="a fault in that turn: 300=stall"
+        "--at",
+        metavar="TURN=FAULT",
+        type=_at,
+        action="append",
+        default=[],
+        help="a fault in that turn, counted from 0: 300=stall; may be given again",
     )
-    chaos.add_argument("--delay-s", type=float, default=0.05, metavar="SECONDS", help="of a delay (default: 0.05)")
-    chaos.add_argument("--stall-s", type=float, metavar="SECONDS", help="of a stall (default: until the agent leaves)")
+    chaos.add_argument(
+        "--delay-s", type=float, default=0.05, metavar="SECONDS", help="how long a delay is (default: 0.05)"
+    )
+    chaos.add_argument(
+        "--stall-s", type=float, metavar="SECONDS", help="how long a stall is (default: until the agent leaves)"
+    )
     chaos.add_argument("--verbose", action="store_true", help="tell of each fault, and of agents that come and go")
     chaos.set_defaults(run=_chaos)
 
