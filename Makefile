@@ -52,7 +52,7 @@ help:
 	@echo 'make valgrind  the compiled module under Valgrind'\''s memcheck'
 	@echo 'make fuzz FUZZ_SECONDS=60   foreign bytes at random, so long for each target, and how much of the checks they reach'
 	@echo 'make fuzz-python   the same for what Python reads (Atheris)'
-	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000'
+	@echo 'make campaign   kills, stops and disconnections, at random instants and at every function; CAMPAIGN_KILLS=10000, CAMPAIGN_POINTS=1'
 	@echo 'make soak SOAK_SECONDS=1800   full speed for a long time, with constant memory and descriptors'
 	@echo 'make install PREFIX=/usr/local   libferry for C and C++ programs: headers, libraries, and what CMake and pkg-config ask for'
 	@echo 'make amalgamation   the C library as two files, in build/amalgamation'
@@ -310,6 +310,7 @@ fuzz-python: prerequisites
 
 # The same program twice: with the library as it is, to kill at random instants, and with one that calls at every function's beginning and end.
 # Addresses are the same in each process, and nm's.
+# CAMPAIGN_POINTS=200 makes one attempt in 200.
 CAMPAIGN_KILLS ?= 10000
 CAMPAIGN_POINTS ?= 1
 SOAK_SECONDS ?= 1800

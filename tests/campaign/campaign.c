@@ -276,7 +276,8 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "--seed") == 0) seed = atol(argv[i + 1]);
         else break;
     }
-    if (i != argc || (kills > 0) == (points > 0)) return fprintf(stderr, "campaign --kills N | --points N [--seed N]\n"), 2;
+    if (i != argc || (kills > 0) == (points > 0))
+        return fprintf(stderr, "campaign --kills N | --points N [--seed N]: one of the two, 1 or more\n"), 2;
     srand48(seed);
     director = getpid();
     atexit(explain_failure);
