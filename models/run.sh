@@ -13,8 +13,13 @@ status=0
 check() { # model, what pan is compiled with, what pan is told, flags of the model
     rm -f pan* ./*.trail said
     cp "$here/$1.pml" .
-    spin -a $4 "$1.pml" >said 2>&1 && "${CC:-cc}" -w -DMEMLIM=2000 $2 -o pan pan.c >>said 2>&1 &&
-        timeout "${MODEL_TIMEOUT_S:-60}" ./pan -m200000 $3 >said 2>&1 && grep -q 'errors: ' said
+    spin -a $4 "$1.pml" >said 2>&1 && "${CC:-cc}" -w -DMEMLIM=2000 $2 -o pan pan.c >>said 2>&1 || return
+    timeout "${MODEL_TIMEOUT_S:-60}" ./pan -m200000 $3 >said 2>&1
+    case $? in
+    0) grep -q 'errors: ' said ;;
+    124) echo "not done after ${MODEL_TIMEOUT_S:-60} s; MODEL_TIMEOUT_S gives it more" >>said && return 1 ;;
+    *) return 1 ;;
+    esac
 }
 
 say() { printf '%-9s %-26s %s\n' "$@"; }
