@@ -4,7 +4,7 @@
 status=0
 TMPDIR=$(mktemp -d /tmp/ferry-c-XXXXXX) && export TMPDIR || exit 1
 trap 'rm -rf "$TMPDIR"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT PIPE TERM
 for test in "$@"; do
     name=${test#build/}
     timeout --kill-after=5 "${TEST_TIMEOUT_S:-120}" "$test"
