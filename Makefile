@@ -312,15 +312,17 @@ fuzz-python: prerequisites
 # Addresses are the same in each process, and nm's.
 # CAMPAIGN_POINTS=200 makes one attempt in 200.
 CAMPAIGN_KILLS ?= 10000
+CAMPAIGN_SEED ?= 1
 CAMPAIGN_POINTS ?= 1
 SOAK_SECONDS ?= 1800
 CAMPAIGN := $(BUILD)/campaign/campaign $(BUILD)/campaign/campaign_points
 .PHONY: campaign soak campaign-programs
 campaign: prerequisites
 	@$(PARALLEL) $(VENV)/.package campaign-programs
-	@$(BUILD)/campaign/campaign --kills $(CAMPAIGN_KILLS)
-	@$(BUILD)/campaign/campaign_points --points $(CAMPAIGN_POINTS)
-	@$(PY) bench/death.py --times 50
+	@TMPDIR=$$(mktemp -d /tmp/ferry-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 130' INT TERM && \
+	    $(BUILD)/campaign/campaign --kills $(CAMPAIGN_KILLS) --seed $(CAMPAIGN_SEED) && \
+	    $(BUILD)/campaign/campaign_points --points $(CAMPAIGN_POINTS) --seed $(CAMPAIGN_SEED) && \
+	    $(PY) bench/death.py --times 50
 soak: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test campaign-programs
 	@$(PY) tests/campaign/soak.py --seconds $(SOAK_SECONDS)
