@@ -159,7 +159,7 @@ def test_c(make: Make, begin: Begin, name: str, source: Path, tmp_path: Path, mo
     processor = make(name)
     rest: list[str | Path] = [processor.library]
     if source.stem.startswith("test_fake_"):
-        rest = [ROOT / "tests/c/fake_platform.c", *PORTABLE, "-DSTRIDE=25"]
+        rest = [ROOT / "tests/c/fake_platform.c", *PORTABLE, "-DSTRIDE=100"]
         rest.append("-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free")
     wrapped = {"test_fake_moments": ["poll", "sleep"], "test_fake_wakeups": ["sleep"]}.get(source.stem, [])
     rest += [f"-Wl,--wrap=ferry__platform_{function}" for function in wrapped]
