@@ -102,8 +102,9 @@ def test_the_corpus_of_python_is_what_its_maker_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", ["", "0", "-1", "abc"])
 @pytest.mark.parametrize("tool", ["fuzz.sh", "fuzz_python.sh"])
 def test_what_is_no_time_to_fuzz_for_is_refused(tool: str, seconds: str, tmp_path: Path) -> None:
-    arguments = [*(["python"] if tool == "fuzz_python.sh" else []), tmp_path, seconds, "fuzz_no_target"]
-    done = subprocess.run([ROOT / "tools" / tool, *arguments], capture_output=True, text=True, timeout=60)
+    python = ["python"] if tool == "fuzz_python.sh" else []
+    command = [str(ROOT / "tools" / tool), *python, str(tmp_path), seconds, "fuzz_no_target"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "FUZZ_SECONDS" in done.stderr
     assert list(tmp_path.iterdir()) == []
