@@ -49,16 +49,23 @@ class Soaked:
         self.kib.append(pages * os.sysconf("SC_PAGE_SIZE") // 1024)
         self.descriptors.append(len(list((folder / "fd").iterdir())))
 
-    def halves(self, samples: list[int]) -> tuple[int, int]:
-        """The most in the first half after settling, and in the second."""
-        settled = samples[int(len(samples) * SETTLED) :]
-        middle = len(settled) // 2
-        return max(settled[:middle], default=0), max(settled[middle:], default=0)
+    def held(self) -> list[int]:
+        """After settling: the most memory in the first half and in the second, and the least descriptors in each.
+
+        Whoever meets anew holds one more for a moment, the region's; what leaks is always there.
+        """
+        settled = int(len(self.kib) * SETTLED)
+        middle = (settled + len(self.kib)) // 2
+        halves = slice(settled, middle), slice(middle, None)
+        return [
+            *(max(self.kib[half], default=0) for half in halves),
+            *(min(self.descriptors[half], default=0) for half in halves),
+        ]
 
     def grew(self) -> bool:
         """Whether it held more in the second half than in the first."""
-        kib, descriptors = self.halves(self.kib), self.halves(self.descriptors)
-        return kib[1] > kib[0] + SLACK_KIB or descriptors[1] > descriptors[0]
+        kib, later_kib, descriptors, later_descriptors = self.held()
+        return later_kib > kib + SLACK_KIB or later_descriptors > descriptors
 
 
 def until_terminated() -> list[bool]:
@@ -134,8 +141,7 @@ def table_of(soaked: list[Soaked]) -> Table:
     for one in soaked:
         assert one.process.stdout is not None
         count = (one.process.stdout.read().split() or [""])[-1]
-        kib, descriptors = one.halves(one.kib), one.halves(one.descriptors)
-        numbers = [f"{int(count):,}" if count.isdigit() else "", *map(str, kib), *map(str, descriptors)]
+        numbers = [f"{int(count):,}" if count.isdigit() else "", *map(str, one.held())]
         failed = (
             f"exit code {one.process.returncode}" if one.process.returncode else "GREW" if one.grew() else "constant"
         )
