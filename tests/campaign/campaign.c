@@ -76,6 +76,9 @@ static int is_alive(pid_t pid) { return waitpid(pid, NULL, WNOHANG) == 0; }
 
 /* ---- One attempt ---- */
 
+static uint64_t pulse_of(const board *told) { return __atomic_load_n(&told->pulse, __ATOMIC_RELAXED); }
+static uint32_t endings_of(const board *told) { return __atomic_load_n(&told->endings, __ATOMIC_ACQUIRE); }
+
 static void count_dead_names(const batch *now) {
     char path[96];
     struct stat found;
@@ -86,7 +89,7 @@ static void count_dead_names(const batch *now) {
 /* What the survivor says of its last connection with the victim, among the endings since. */
 static void count_ending(const batch *now, uint32_t since, pid_t victim, int64_t died_ns) {
     const board *told = now->survivors;
-    uint32_t until = __atomic_load_n(&told->endings, __ATOMIC_ACQUIRE), i;
+    uint32_t until = endings_of(told), i;
     const ending *last = NULL;
     CHECK(until - since < KEPT_ENDINGS);
     for (i = since; i != until; i++)
@@ -107,7 +110,7 @@ static void after_death(const batch *now, uint32_t since, pid_t victim, int64_t 
 }
 
 static void kill_at_random(const batch *now) {
-    uint32_t since = now->survivors->endings;
+    uint32_t since = endings_of(now->survivors);
     pid_t victim;
     int64_t died_ns, started = now_ns();
     now->others->turns = 0;
@@ -123,9 +126,9 @@ static void kill_at_random(const batch *now) {
 
 /* While its peer is stopped no call holds the survivor up. */
 static void check_pulse(const batch *now) {
-    uint64_t pulse = now->survivors->pulse;
+    uint64_t pulse = pulse_of(now->survivors);
     int64_t until = now_ns() + 10 * SECOND;
-    while (now->survivors->pulse < pulse + 3) {
+    while (pulse_of(now->survivors) < pulse + 3) {
         CHECK(now_ns() < until);
         nap_ns(SECOND / 1000);
     }
@@ -140,7 +143,7 @@ static void explain_failure(void) {
 
 /* Is the point reached? Which process does what when is never twice the same. */
 static int act_at_point(const batch *now, deed what, const point *at) {
-    uint32_t since = now->survivors->endings;
+    uint32_t since = endings_of(now->survivors);
     int status, reached;
     pid_t victim;
     snprintf(under_way, sizeof under_way, "the victim %s where the function at %p %s for the %u. time\n", DEED_NAMES[what], at->function,

@@ -50,20 +50,19 @@ class Soaked:
         self.descriptors.append(len(list((folder / "fd").iterdir())))
 
     def held(self) -> list[int]:
-        """After settling: the most memory in the first half and in the second, and the least descriptors in each.
-
-        Whoever meets anew holds one more for a moment, the region's; what leaks is always there.
+        """After settling: the most memory in the first half and in the second; the least descriptors in the first half
+        and at the end. Whoever meets anew holds one more for a moment, the region's; what leaks is there for good.
         """
         settled = int(len(self.kib) * SETTLED)
         middle = (settled + len(self.kib)) // 2
-        halves = slice(settled, middle), slice(middle, None)
+        end = len(self.descriptors) - max(len(self.descriptors) // 10, 1)
         return [
-            *(max(self.kib[half], default=0) for half in halves),
-            *(min(self.descriptors[half], default=0) for half in halves),
+            *(max(part, default=0) for part in (self.kib[settled:middle], self.kib[middle:])),
+            *(min(part, default=0) for part in (self.descriptors[settled:middle], self.descriptors[end:])),
         ]
 
     def grew(self) -> bool:
-        """Whether it held more in the second half than in the first."""
+        """Whether it held more later than in the first half."""
         kib, later_kib, descriptors, later_descriptors = self.held()
         return later_kib > kib + SLACK_KIB or later_descriptors > descriptors
 
@@ -137,7 +136,7 @@ def end(soaked: list[Soaked]) -> bool:
 
 def table_of(soaked: list[Soaked]) -> Table:
     """What each did and held."""
-    table = Table("process", "turns, or snapshots", "KiB: first half", "second half", "descriptors", "", "verdict")
+    table = Table("process", "turns, or snapshots", "KiB: first half", "second", "descriptors", "at the end", "verdict")
     for one in soaked:
         assert one.process.stdout is not None
         count = (one.process.stdout.read().split() or [""])[-1]

@@ -4,6 +4,7 @@
 #define FERRY_TESTS_FUZZ_H
 
 #include "../../csrc/platform.h"
+#include "../../csrc/spec.h"
 
 #include <libferry.h>
 #include <stdio.h>
@@ -194,14 +195,18 @@ static inline ferry_env_desc fuzz_kinds_desc(ferry_field fields[FUZZ_KINDS]) {
 
 /* Of fuzz_spec: the regions that changes are made in. The last is described by a megabyte. */
 enum { FUZZ_OF_MODE, FUZZ_OF_KINDS = FUZZ_REALTIME + 1, FUZZ_OF_ONE_ROW, FUZZ_OF_WORDS, FUZZ_BASES };
-static inline ferry_env_desc fuzz_base_desc(uint32_t which, ferry_field fields[FUZZ_KINDS], uint32_t *autoreset) {
+static inline ferry__spec fuzz_base_spec(uint32_t which) {
     static char words[1 << 20];
+    ferry_field fields[FUZZ_KINDS];
     ferry_env_desc desc = which == FUZZ_OF_KINDS  ? fuzz_kinds_desc(fields)
                           : which < FUZZ_OF_KINDS ? fuzz_env_desc("", fields, which, FUZZ_ROWS)
                                                   : fuzz_env_desc("", fields, FERRY_AUTORESET_DISABLED, 1);
+    ferry__spec spec;
+    ferry_why why;
     if (which == FUZZ_OF_WORDS) desc.about.data = words, desc.about.size_bytes = sizeof words;
-    *autoreset = which <= FERRY_AUTORESET_SAME_STEP ? which : FERRY_AUTORESET_DISABLED;
-    return desc;
+    EXPECT(ferry__spec_build(&desc, &spec, &why) == 0);
+    EXPECT(ferry__spec_choose(&spec, which <= FERRY_AUTORESET_SAME_STEP ? which : FERRY_AUTORESET_DISABLED, &why) == 0);
+    return spec;
 }
 
 /* Places there. From each of the others on there is one of each field: its entry, its path, its bounds. */

@@ -160,13 +160,8 @@ typedef struct base {
 } base;
 
 static base lay_out(uint32_t which) {
-    ferry_field fields[FUZZ_KINDS];
-    uint32_t autoreset;
-    ferry_env_desc desc = fuzz_base_desc(which, fields, &autoreset);
-    ferry__spec spec;
-    ferry_why why;
+    ferry__spec spec = fuzz_base_spec(which);
     base made;
-    EXPECT(ferry__spec_build(&desc, &spec, &why) == 0 && ferry__spec_choose(&spec, autoreset, &why) == 0);
     made.region = (uint8_t *)calloc(1, (size_t)spec.header.region_bytes);
     EXPECT(made.region != NULL);
     ferry__spec_write(&spec, (char *)made.region);
