@@ -8,7 +8,7 @@ save that a Graph's becomes a tuple, and one of a registered class what its owne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import gymnasium
@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from ferry.errors import ProtocolError
 
-__all__ = ["Codec", "box", "codec", "describe", "is_registered", "register", "space_of", "text"]
+__all__ = ["Codec", "Room", "box", "codec", "describe", "is_registered", "register", "space_of", "text"]
 
 Space: TypeAlias = gymnasium.Space[Any]
 Description: TypeAlias = dict[str, Any]
@@ -46,7 +46,6 @@ class _Registered(NamedTuple):
     decode_value: Convert
 
 
-# Of a blob. A few bytes may describe a Box whose bounds would fill the memory.
 _MOST_BYTES = 256 << 20
 _MOST_DIMENSIONS = 32
 
@@ -151,30 +150,52 @@ def text(space: spaces.Text) -> Description:
 # ---- To a space ----
 
 
-def space_of(description: Any) -> Space:
+class Room:
+    """What described spaces may still take: a few bytes can describe bounds that would fill the memory."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_BYTES
+
+    def take(self, shape: Sequence[int], bytes_each: int, kind: str) -> None:
+        """Counts a space's arrays.
+
+        Raises:
+            ValueError: There is no room for them.
+        """
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"a {kind} of {len(shape)} dimensions")
+        self._left -= max(math.prod(shape), 0) * bytes_each
+        if self._left < 0:
+            raise ValueError(
+                f"with a {kind} of shape {tuple(shape)} described spaces take more than {_MOST_BYTES >> 20} MiB"
+            )
+
+
+def space_of(description: Any, room: Room | None = None) -> Space:
     """The space that a peer's description means.
+
+    Args:
+        description: Foreign data.
+        room: What it and others may take together; None: it is the only one.
 
     Raises:
         ProtocolError: It means none.
     """
     try:
-        return _space(description)
+        return _space(description, room or Room())
     except ProtocolError:
         raise
     except Exception as error:  # foreign data in constructors: they may stumble in any way
         raise ProtocolError(f"the peer describes a space that cannot be made: {error}") from error
 
 
-def _space(told: Mapping[str, Any]) -> Space:
+def _space(told: Mapping[str, Any], room: Room) -> Space:
     kind = told["type"]
     if kind == "Box":
         low, high = told.get("low"), told.get("high")
         shape = tuple(map(int, told.get("shape", np.shape(low if low is not None else 0))))
         number = _number(told.get("dtype", "float32"))
-        if len(shape) > _MOST_DIMENSIONS:
-            raise ValueError(f"a Box of {len(shape)} dimensions")
-        if math.prod(shape) * number.itemsize > _MOST_BYTES:
-            raise ValueError(f"a Box of shape {shape} has values that no blob carries")
+        room.take(shape, 2 * number.itemsize + 2, "Box")  # low, high, and whether there are any
         return box(low, high, shape, number)
     if kind == "Discrete":
         return discrete(int(told["n"]), int(told.get("start", 0)), _number(told.get("dtype", "int64")))
@@ -186,23 +207,22 @@ def _space(told: Mapping[str, Any]) -> Space:
         )
     if kind == "MultiBinary":
         lengths = [int(n) for n in np.atleast_1d(told["n"])]
-        if len(lengths) > _MOST_DIMENSIONS or math.prod(lengths) > _MOST_BYTES:
-            raise ValueError(f"a MultiBinary of {len(lengths)} dimensions has values that no blob carries")
+        room.take(lengths, 1, "MultiBinary")
         return spaces.MultiBinary(lengths if len(lengths) != 1 else lengths[0])
     if kind == "Text":
         least, most = int(told.get("min_length", 1)), int(told["max_length"])
         return spaces.Text(most, min_length=least, charset=str(told["charset"]))
     if kind == "Sequence":
-        return spaces.Sequence(_space(told["space"]), stack=bool(told.get("stack", False)))
+        return spaces.Sequence(_space(told["space"], room), stack=bool(told.get("stack", False)))
     if kind == "Graph":
         nodes, edges = told["node_space"], told.get("edge_space")
-        return spaces.Graph(_space(nodes), None if edges is None else _space(edges))
+        return spaces.Graph(_space(nodes, room), None if edges is None else _space(edges, room))
     if kind == "Dict":
-        return spaces.Dict([(str(key), _space(part)) for key, part in told["spaces"].items()])
+        return spaces.Dict([(str(key), _space(part, room)) for key, part in told["spaces"].items()])
     if kind == "Tuple":
-        return spaces.Tuple([_space(part) for part in told["spaces"]])
+        return spaces.Tuple([_space(part, room) for part in told["spaces"]])
     if kind == "OneOf":
-        return spaces.OneOf([_space(part) for part in told["spaces"]])
+        return spaces.OneOf([_space(part, room) for part in told["spaces"]])
     if kind == "custom":
         return _custom(told["name"], told["data"])
     raise ProtocolError(f"the peer describes a space of the unknown type {kind!r}")

@@ -281,7 +281,7 @@ def compose(table: Sequence[Field], role: int, described: Descriptions | None = 
     Raises:
         ProtocolError: They describe none.
     """
-    return _space(_tree(table, role), table, role, described or {})
+    return _space(_tree(table, role), table, role, described or {}, descriptions.Room())
 
 
 def template(table: Sequence[Field], role: int) -> Template:
@@ -332,15 +332,17 @@ def _contradictory(field: Field) -> ProtocolError:
     return ProtocolError(text)
 
 
-def _space(branch: _Branch, table: Sequence[Field], role: int, described: Descriptions) -> Space:
+def _space(
+    branch: _Branch, table: Sequence[Field], role: int, described: Descriptions, room: descriptions.Room
+) -> Space:
     if isinstance(branch, int):
         try:
-            return _leaf(table[branch], described.get(table[branch].path, {}))
+            return _leaf(table[branch], described.get(table[branch].path, {}), room)
         except (ValueError, TypeError, OverflowError) as error:
             raise ProtocolError(f"the {_ROLES[role]} field {table[branch].path!r} makes no space: {error}") from error
     if isinstance(next(iter(branch)), int):
-        return spaces.Tuple([_space(part, table, role, described) for part in _in_order(branch, role)])
-    return spaces.Dict([(str(key), _space(part, table, role, described)) for key, part in branch.items()])
+        return spaces.Tuple([_space(part, table, role, described, room) for part in _in_order(branch, role)])
+    return spaces.Dict([(str(key), _space(part, table, role, described, room)) for key, part in branch.items()])
 
 
 def _template(branch: _Branch, table: Sequence[Field]) -> Template:
@@ -358,7 +360,7 @@ def _in_order(branch: dict[str | int, _Branch], role: int) -> Iterable[_Branch]:
     return [branch[place] for place in range(len(branch))]
 
 
-def _leaf(field: Field, told: Description) -> Space:
+def _leaf(field: Field, told: Description, room: descriptions.Room) -> Space:
     if field.kind == _core.STRING:
         # An environment that says nothing of its texts' length and characters may send whatever fits.
         return descriptions.space_of({"charset": string.printable, **_lengths(field), **told, "type": "Text"})
@@ -367,7 +369,7 @@ def _leaf(field: Field, told: Description) -> Space:
             raise ProtocolError(
                 f"the environment does not say which space {field.path!r} is: 'spaces' is missing in about"
             )
-        return descriptions.space_of(told)
+        return descriptions.space_of(told, room)
     element = _element(field)
     return spaces.Sequence(element, stack=bool(told.get("stack", False))) if field.capacity else element
 

@@ -175,6 +175,19 @@ def test_a_description_does_not_fill_the_memory(shape: list[int]) -> None:
         descriptions.space_of({"type": "OneOf", "spaces": [{"type": "Box", "shape": shape}]})
 
 
+def test_many_described_spaces_do_not_fill_the_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptions, "_MOST_BYTES", 1 << 20)
+    large = {"type": "Box", "shape": [2**15], "dtype": "uint8"}  # low, high and their flags: 128 KiB
+    many = {"type": "Tuple", "spaces": [large] * 8}
+    assert descriptions.space_of(many)
+    with pytest.raises(ProtocolError, match="take more than 1 MiB"):
+        descriptions.space_of({"type": "Graph", "node_space": large, "edge_space": many})
+    fields = tuple(Field(str(i), _core.OBSERVATION, _core.OTHER, 3) for i in range(9))
+    assert compose(fields[:8], _core.OBSERVATION, {field.path: large for field in fields})
+    with pytest.raises(ProtocolError, match="take more than 1 MiB"):
+        compose(fields, _core.OBSERVATION, {field.path: large for field in fields})
+
+
 @pytest.mark.parametrize(
     "description",
     [

@@ -11,7 +11,7 @@ ulimit -v 6000000
 for target in "$@"; do
     grown=$folder/corpus/$target
     mkdir -p "$grown" "$folder/findings"
-    timeout --kill-after=10 $((seconds + 120)) "$python" tests/fuzz/python.py "$target" -max_total_time="$seconds" -max_len=4096 -timeout=60 \
+    timeout --kill-after=10 $((seconds + 120)) "$python" tests/fuzz/python.py "$target" -max_total_time="$seconds" -max_len=512 -timeout=60 \
         -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix="$folder/findings/$target-" "$grown" "tests/fuzz/corpus/$target" \
         >"$folder/$target.log" 2>&1
     code=$?

@@ -302,8 +302,10 @@ static int play_session(hand *held) {
     if (got > 0) {
         ferry_turn *turn = ferry_agent_turn(held->agent);
         uint32_t pid = turn != NULL ? turn->peer_pid : 0;
-        alarm(PATIENCE_S);
-        for (games = 0; games < held->me->games && got > 0; games++) got = play_game(held);
+        for (games = 0; games < held->me->games && got > 0; games++) {
+            alarm(PATIENCE_S);
+            got = play_game(held);
+        }
         CHECK(got == 1 || got == FERRY_ECLOSED || got == FERRY_EPEERDEAD);
         tell_ending(held->me->board, pid, got > 0 ? 0 : got);
     }

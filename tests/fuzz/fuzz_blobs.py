@@ -13,6 +13,12 @@ from ferry import blobs
 MOST_BYTES = 64 << 10
 
 
+def lower_limits() -> None:
+    """Makes blobs of a few hundred bytes as suspect as large ones are, so that there are many runs a second."""
+    vars(blobs).update(_SMALL=256, _MOST_ODD=16, MAX_VALUES=256)
+    globals()["MOST_BYTES"] = 1 << 10
+
+
 def put_together(data: bytes) -> bytes:
     """The blob that pieces make."""
     made = bytearray()

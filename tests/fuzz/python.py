@@ -16,6 +16,8 @@ def main() -> None:
     name = sys.argv.pop(1)
     with atheris.instrument_imports(include=["ferry", name]):
         target = importlib.import_module(name)
+    if hasattr(target, "lower_limits"):
+        target.lower_limits()
     atheris.Setup(sys.argv, target.one_input)
     atheris.Fuzz()
 
