@@ -235,6 +235,8 @@ def _chaos(options: argparse.Namespace) -> None:
     if "FERRY_ADDRESS" not in os.environ:
         between = f"{options.env_address!r} and {options.address!r}"
         print(f"ferry: chaos between {between}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        if not options.share and not options.at:
+            print("ferry: no faults were chosen; --share and --at choose some", file=sys.stderr, flush=True)
     proxy.run()
     told = ", ".join(f"{count} {name}" for name, count in proxy.counts.items() if count)
     print(f"ferry: {proxy.turns} turns: {told or 'no faults'}", file=sys.stderr)

@@ -84,4 +84,5 @@ proves ring ''
 refutes ring -DNO_RECHECK -DNO_ODD -DNO_RELEASE -DNO_ACQUIRE -DNO_COUNT
 proves names ''
 refutes names -DNO_LOCK -DNO_SECOND_LOOK -DNO_DIAL -DKEEP_DEAD
+if [ $status = 0 ]; then echo 'every model holds, and every mutant fails'; else echo 'NOT ALL AS IT MUST BE: see FAIL above'; fi
 exit $status

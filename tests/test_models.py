@@ -23,10 +23,11 @@ def test_model_is_proved_and_its_mutants_fail(model: str) -> None:
         [MODELS / "run.sh"], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    *lines, verdict = done.stdout.splitlines()
     assert any("proved: " in line for line in lines), "the script checks no model of this name"
     assert any("fails, as it must" in line for line in lines), "no mutant shows that the check can fail"
     assert all(line.startswith(f"{model} ") for line in lines)
+    assert verdict == "every model holds, and every mutant fails"
 
 
 def test_every_mutant_that_a_model_names_is_run() -> None:

@@ -165,6 +165,7 @@ def main() -> int:
         os.environ["FERRY_RUNTIME_DIR"] = folder
         soaked = start_all()
         lost: list[str] = []
+        passed = 0.0
         try:
             started, told = time.monotonic(), 0
             while (passed := time.monotonic() - started) < options.seconds:
@@ -180,6 +181,8 @@ def main() -> int:
                         f"{told} min: {sum(one.kib[-1] for one in soaked):,} KiB in {len(soaked)} processes",
                         highlight=False,
                     )
+        except KeyboardInterrupt:
+            lost = [f"everybody, by Ctrl-C after {passed:.0f} s"]
         finally:
             well = end(soaked)
     console.print(table_of(soaked))
