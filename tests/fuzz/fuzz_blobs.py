@@ -41,8 +41,9 @@ def one_input(data: bytes) -> None:
         value = blobs.decode(content, format)
     except ValueError:
         return
-    written = None
-    # JSON has lone surrogates, as "\ud800", and MessagePack has none.
-    with contextlib.suppress(TypeError) if format == blobs.JSON else contextlib.nullcontext():
-        written = blobs.pack(value)
-    assert written is None or len(blobs.pack(blobs.unpack(written))) == len(written)
+    if format == blobs.JSON:  # which has lone surrogates, as "\ud800", and counts its values in another way
+        with contextlib.suppress(TypeError):
+            blobs.pack(value)
+        return
+    written = blobs.pack(value)
+    assert len(blobs.pack(blobs.unpack(written))) == len(written)
