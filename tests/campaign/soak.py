@@ -19,6 +19,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median_low
 
 import numpy as np
 from rich.console import Console
@@ -50,15 +51,15 @@ class Soaked:
         self.descriptors.append(len(list((folder / "fd").iterdir())))
 
     def held(self) -> list[int]:
-        """After settling: the most memory in the first half and in the second; the least descriptors in the first half
-        and at the end. Whoever meets anew holds one more for a moment, the region's; what leaks is there for good.
+        """After settling: the most memory in the first half and in the second; the descriptors that it mostly had in the
+        first half and at the end. Whoever meets anew has others for a moment; what leaks is there for good.
         """
         settled = int(len(self.kib) * SETTLED)
         middle = (settled + len(self.kib)) // 2
-        end = len(self.descriptors) - max(len(self.descriptors) // 10, 1)
+        end = len(self.descriptors) - max(len(self.descriptors) // 10, 5)
         return [
             *(max(part, default=0) for part in (self.kib[settled:middle], self.kib[middle:])),
-            *(min(part, default=0) for part in (self.descriptors[settled:middle], self.descriptors[end:])),
+            *(median_low(part or [0]) for part in (self.descriptors[settled:middle], self.descriptors[end:])),
         ]
 
     def grew(self) -> bool:
