@@ -37,6 +37,18 @@ int ferry__fail(ferry_why *why, int code, const char *format, ...) {
 
 int ferry__no_memory(ferry_why *why) { return ferry__fail(why, FERRY_ENOMEM, "out of memory"); }
 
+int ferry__fail_os(ferry_why *why, int code, const char *format, ...) {
+    char said[256];
+    va_list arguments;
+    ferry__platform_says(said, sizeof said);
+    why->code = code;
+    va_start(arguments, format);
+    ferry__write(why, 0, format, arguments);
+    va_end(arguments);
+    ferry__also(why, ": %s", said);
+    return code;
+}
+
 void ferry__also(ferry_why *why, const char *format, ...) {
     if (why != NULL) {
         va_list arguments;

@@ -7,6 +7,8 @@
 /* Writes code and text (printf) into why, which may be NULL; returns the code. */
 FERRY__LOCAL int ferry__fail(ferry_why *why, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 FERRY__LOCAL int ferry__no_memory(ferry_why *why);
+/* The same, and behind the text what the system says of the call that failed last. */
+FERRY__LOCAL int ferry__fail_os(ferry_why *why, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 /* Appends to the text. */
 FERRY__LOCAL void ferry__also(ferry_why *why, const char *format, ...) FERRY__PRINTF(2, 3);
 

@@ -20,6 +20,7 @@
 #include "platform_windows.c"
 #include "platform_windows_pipes.c"
 #else
+#include "platform_common.h"
 #include "platform_posix.h"
 #ifdef __APPLE__
 #include "platform_macos.c"

@@ -32,6 +32,9 @@
 typedef intptr_t ferry__os;
 #define FERRY__NO_OS ((ferry__os) - 1)
 
+/* What the system says of the call of its own that failed last in this thread. */
+FERRY__LOCAL void ferry__platform_says(char *out, uint32_t out_bytes);
+
 /* ---- Time and processor ---- */
 
 /* Monotonic nanoseconds. Tens of nanoseconds; never goes back. */
@@ -41,7 +44,8 @@ FERRY__LOCAL void ferry__platform_nap(int64_t ns);
 /* Lets another thread run, if one wants to. */
 FERRY__LOCAL void ferry__platform_yield(void);
 FERRY__LOCAL uint32_t ferry__platform_pid(void);
-/* An environment variable, in UTF-8: 1, or 0 if it is not set or empty. A text that does not fit is replaced by one that means nothing. */
+/* An environment variable, in UTF-8: 1, or 0 if it is not set or empty. Of a text that does not fit as much as does, or as many question
+ * marks. */
 FERRY__LOCAL int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes);
 /* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
 FERRY__LOCAL uint32_t ferry__platform_processor(void);

@@ -90,53 +90,20 @@ uint64_t ferry__platform_memory_available(void) {
     return ((uint64_t)seen.free_count + seen.inactive_count) * vm_kernel_page_size;
 }
 
-/* A nameless object of so many bytes: its name is random, and gone before anybody is told of the descriptor. Also opens it for reading
- * alone, if wanted. */
-static int ferry__open_memory(uint64_t bytes, int *read_only, ferry_why *why) {
+/* A nameless object: its name is random, and gone before anybody is told of the descriptor. Such an object takes its size once; that is what
+ * seals it. Its pages are zero, and made when they are touched: nothing here reserves memory, so that ferry__region_allowed is all that
+ * stands before a machine that runs out of it. */
+static ferry__os ferry__memory_make(uint64_t bytes) {
     char name[32]; /* at most 31 are possible */
-    int fd = -1, err = 0, tries;
+    int fd = -1, tries;
     for (tries = 0; fd < 0 && tries < 8; tries++) {
         snprintf(name, sizeof name, "/ferry-%08x%08x", (unsigned)arc4random(), (unsigned)arc4random());
         fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
         if (fd < 0 && errno != EEXIST) break;
     }
-    if (fd < 0) return ferry__fail(why, FERRY_ESYSTEM, "shm_open failed: %s", strerror(errno));
-    if (read_only != NULL && (*read_only = shm_open(name, O_RDONLY, 0)) < 0) err = errno;
+    if (fd < 0) return FERRY__NO_OS;
     shm_unlink(name);
-    if (err == 0 && (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || (read_only != NULL && fcntl(*read_only, F_SETFD, FD_CLOEXEC) != 0)))
-        err = errno;
-    /* Such an object takes its size once; that is what seals it. Its pages are zero, and made when they are touched: nothing here reserves
-     * memory, so that ferry__region_allowed is all that stands before a machine that runs out of it. */
-    if (err == 0 && ftruncate(fd, (off_t)bytes) != 0) err = errno;
-    if (err == 0) return fd;
-    close(fd);
-    if (read_only != NULL && *read_only >= 0) close(*read_only);
-    return ferry__fail(why, FERRY_ENOMEM, "could not make %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(err));
-}
-
-int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why) {
-    int fd = ferry__open_memory(bytes, NULL, why);
-    *out = fd >= 0 ? (ferry__os)fd : FERRY__NO_OS;
-    return fd >= 0 ? 0 : why->code;
-}
-
-int ferry__platform_memory_freeze(const void *data, uint64_t bytes, ferry__os *out, ferry_why *why) {
-    int read_only = -1, fd = ferry__open_memory(bytes, &read_only, why);
-    void *to;
-    *out = FERRY__NO_OS;
-    if (fd < 0) return why->code;
-    to = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (to == MAP_FAILED) {
-        ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(errno));
-        close(fd);
-        close(read_only);
-        return why->code;
-    }
-    memcpy(to, data, (size_t)bytes);
-    munmap(to, (size_t)bytes);
-    close(fd);
-    *out = read_only;
-    return 0;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && ftruncate(fd, (off_t)bytes) == 0 ? fd : ferry__drop(fd);
 }
 
 /* Without a name, only those can map it whom a side has given a descriptor, and the agent closes its own. */
@@ -146,38 +113,11 @@ void ferry__platform_memory_seal(ferry__os memory) { (void)memory; }
 int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why) {
     struct pshm_fdinfo object;
     struct stat info;
-    uint64_t size, page = vm_page_size;
     (void)frozen;
     if (proc_pidfdinfo(getpid(), (int)memory, PROC_PIDFDPSHMINFO, &object, sizeof object) != (int)sizeof object ||
         fstat((int)memory, &info) != 0)
         return ferry__fail(why, FERRY_EPROTOCOL, "the peer's descriptor is not shared memory");
-    size = (uint64_t)info.st_size; /* in whole pages of this system */
-    if (size < bytes || size - bytes >= page)
-        return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu", (unsigned long long)size,
-                           (unsigned long long)bytes);
-    return 0;
-}
-
-static void *ferry__map(int fd, uint64_t bytes, int protection, int flags) {
-    errno = ENOMEM;
-    return (uint64_t)(size_t)bytes == bytes ? mmap(NULL, (size_t)bytes, protection, flags, fd, 0) : MAP_FAILED;
-}
-
-/* For reading alone is for content that nobody may change: that is a copy, because the peer may have kept a way to write. */
-int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, void **out, ferry_why *why) {
-    void *start = ferry__map((int)memory, bytes, mapping == FERRY__MAP_WRITABLE ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED),
-         *copy = MAP_FAILED;
-    *out = NULL;
-    if (start != MAP_FAILED && mapping == FERRY__MAP_FROZEN) {
-        copy = ferry__map(-1, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON);
-        if (copy != MAP_FAILED) memcpy(copy, start, (size_t)bytes);
-        munmap(start, (size_t)bytes);
-        start = copy;
-    }
-    if (start == MAP_FAILED)
-        return ferry__fail(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(errno));
-    *out = start;
-    return 0;
+    return ferry__check_bytes((uint64_t)info.st_size, bytes, vm_page_size, why);
 }
 
 /* No page is cleared on fork here. The word is the process id, which the C library knows without a system call. */
@@ -194,34 +134,6 @@ void ferry__platform_canary_destroy(uint32_t *canary) { free(canary); }
 
 /* ---- Places and control streams: what differs from other systems with Unix sockets ---- */
 
-/* Not at one stroke with the socket: what another thread starts in between inherits it, and a peer that has died then seems to live until its
- * process is found to have ended. */
-static int ferry__stream_tame(int fd) {
-    const int yes = 1;
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) return -1;
-    return setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &yes, sizeof yes);
-}
-
-static int ferry__stream_socket(void) {
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (fd < 0 || ferry__stream_tame(fd) == 0) return fd;
-    close(fd);
-    return -1;
-}
-
-static int ferry__stream_accept(int listener) {
-    int fd = accept(listener, NULL, NULL);
-    if (fd < 0 || ferry__stream_tame(fd) == 0) return fd;
-    close(fd);
-    errno = ECONNABORTED; /* a socket whose peer has left already takes no options */
-    return -1;
-}
-
-/* Nobody can connect before it listens, so that the mode comes in time. */
-static int ferry__bind_private(int fd, const struct sockaddr_un *address) {
-    return bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? chmod(address->sun_path, 0600) : -1;
-}
-
 static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns) {
     const int64_t most = INT_MAX;
     int64_t ms = timeout_ns > 0 ? timeout_ns / 1000000 + (timeout_ns % 1000000 != 0) : 0;
@@ -237,8 +149,7 @@ int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why) {
     uid_t user;
     gid_t group;
     *pid = 0;
-    if (getpeereid((int)stream, &user, &group) != 0)
-        return ferry__fail(why, FERRY_ESYSTEM, "the peer's user is not known: %s", strerror(errno));
+    if (getpeereid((int)stream, &user, &group) != 0) return ferry__fail_os(why, FERRY_ESYSTEM, "the peer's user is not known");
     if (getsockopt((int)stream, SOL_LOCAL, LOCAL_PEERPID, &peer, &size) == 0 && peer > 0) *pid = (uint32_t)peer;
     return ferry__peer_may(user, *pid, why);
 }

@@ -1,16 +1,15 @@
 /* What systems with Unix sockets share of the platform contract: places, control streams, and a little of the rest. Included once by the
  * file of each such system, after what differs between them:
  *
- *     ferry__stream_socket, ferry__stream_accept    a stream socket, or one accepted: non-blocking, closed on exec, raises no SIGPIPE
- *     ferry__stream_tame                            makes an inherited one so
- *     ferry__bind_private                           binds to a path that this user alone may connect to; 0, or -1 and errno
- *     ferry__poll                                   poll, to the nanosecond or just beyond */
+ *     ferry__poll     poll, to the nanosecond or just beyond
+ *
+ * and what platform_common.h asks for of memory. */
 #ifndef FERRY__PLATFORM_POSIX_H
 #define FERRY__PLATFORM_POSIX_H
 
 #include "errors.h"
 #include "layout.h"
-#include "platform.h"
+#include "platform_common.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Where there are no such flags, ferry__stream_tame sees to the signal, and received descriptors are marked one by one. */
+/* Where there are no such flags, ferry__tame sees to exec and to the signal, and received descriptors are marked one by one. */
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC 0
+#endif
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -36,14 +38,17 @@
 #define MSG_CMSG_CLOEXEC 0
 #endif
 
-static int ferry__stream_socket(void);
-static int ferry__stream_accept(int listener);
-static int ferry__stream_tame(int fd);
-static int ferry__bind_private(int fd, const struct sockaddr_un *address);
 static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns);
 
-/* With the zero at its end. A name takes up to 42 bytes of it, with the stroke before it. */
-#define FERRY__SOCKET_PATH_BYTES ((int)sizeof(((struct sockaddr_un *)0)->sun_path))
+/* Closes a descriptor that is of no use: -1, and errno says still why. */
+static int ferry__drop(int fd) {
+    int err = errno;
+    close(fd);
+    errno = err;
+    return -1;
+}
+
+void ferry__platform_says(char *out, uint32_t out_bytes) { snprintf(out, out_bytes, "%s", strerror(errno)); }
 
 /* ---- Processor ---- */
 
@@ -64,14 +69,16 @@ uint32_t ferry__platform_pid(void) { return (uint32_t)getpid(); }
 
 int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
     const char *text = getenv(name);
-    *out = 0;
-    if (text == NULL || *text == 0) return 0;
-    if (strlen(text) < out_bytes) strcpy(out, text);
-    else memset(out, '?', out_bytes - 1), out[out_bytes - 1] = 0;
-    return 1;
+    snprintf(out, out_bytes, "%s", text != NULL ? text : "");
+    return *out != 0;
 }
 
 /* ---- Memory ---- */
+
+static void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
+    void *start = mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, (int)memory, 0);
+    return start != MAP_FAILED ? start : NULL;
+}
 
 /* Words are slept on by their address. */
 void ferry__platform_memory_settle(ferry__os *memory) {
@@ -83,7 +90,7 @@ int ferry__platform_memory_protect(void *start, uint64_t bytes, ferry_why *why) 
     /* The kernel would round up. */
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), whole = bytes - bytes % page;
     if (whole == 0 || mprotect(start, (size_t)whole, PROT_READ) == 0) return 0;
-    return ferry__fail(why, FERRY_ESYSTEM, "mprotect failed: %s", strerror(errno));
+    return ferry__fail_os(why, FERRY_ESYSTEM, "mprotect failed");
 }
 
 void ferry__platform_memory_unmap(void *start, uint64_t bytes) { munmap(start, (size_t)bytes); }
@@ -92,47 +99,30 @@ void ferry__platform_memory_unmap(void *start, uint64_t bytes) { munmap(start, (
 
 int ferry__platform_is_path(const char *text) { return text[0] == '/'; }
 
-/* Is it a directory that is this user's alone? In /tmp another may have made it, or a link that leads elsewhere a moment later. One that others
- * may open they can lock, which would keep names from being taken. */
-static int ferry__check_directory(const char *path, ferry_why *why) {
+static int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
+    const char *session = getenv("XDG_RUNTIME_DIR");
+    int has_session = session != NULL && *session == '/';
+    if (i < has_session) snprintf(out, out_bytes, "%s/ferry", session);
+    else snprintf(out, out_bytes, "/tmp/ferry-%lu", (unsigned long)geteuid());
+    return i <= has_session;
+}
+
+static int ferry__make_directory(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1; }
+
+/* In /tmp another may have made it, or a link that leads elsewhere a moment later. One that others may open they can lock, which would keep
+ * names from being taken. */
+static int ferry__check_directory(char *path, int make, ferry_why *why) {
     struct stat info;
-    int found = lstat(path, &info) == 0;
-    if (found && S_ISLNK(info.st_mode) && info.st_uid == geteuid()) found = stat(path, &info) == 0;
-    if (found && info.st_uid != geteuid())
+    if (lstat(path, &info) != 0) return !make; /* nobody has served there yet */
+    if (S_ISLNK(info.st_mode) && info.st_uid == geteuid() && stat(path, &info) != 0) return 0;
+    if (info.st_uid != geteuid())
         return ferry__fail(why, FERRY_EADDRESS,
                            "the directory '%s' belongs to user %lu, not to you (%lu); set FERRY_RUNTIME_DIR to one that you own", path,
                            (unsigned long)info.st_uid, (unsigned long)geteuid());
-    if (!found || !S_ISDIR(info.st_mode))
-        return ferry__fail(why, FERRY_EADDRESS, "'%s' is not a directory; set FERRY_RUNTIME_DIR to one that you own", path);
-    if ((info.st_mode & 077) != 0)
+    if (S_ISDIR(info.st_mode) && (info.st_mode & 077) != 0)
         return ferry__fail(why, FERRY_EADDRESS, "the directory '%s' is open to others; run chmod 700 on it, or set FERRY_RUNTIME_DIR",
                            path);
-    return 1;
-}
-
-/* Candidates: the variable alone, if it is set; else the session's directory and /tmp. */
-int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, ferry_why *why) {
-    const char *named = getenv("FERRY_RUNTIME_DIR"), *session = getenv("XDG_RUNTIME_DIR");
-    int has_named = named != NULL && *named != 0, has_session = session != NULL && *session == '/';
-    struct stat info;
-    int length;
-    if (i >= (has_named ? 1 : 1 + has_session)) return 0;
-    if (has_named) length = snprintf(out, out_bytes, "%s", named);
-    else if (has_session && i == 0) length = snprintf(out, out_bytes, "%s/ferry", session);
-    else length = snprintf(out, out_bytes, "/tmp/ferry-%lu", (unsigned long)geteuid());
-    if (out[0] != '/')
-        return ferry__fail(why, FERRY_EADDRESS,
-                           "the directory '%s' is not absolute, so that others would not find it; set FERRY_RUNTIME_DIR to one that is",
-                           out);
-    if (length < 0 || (uint32_t)length >= out_bytes || length > FERRY__SOCKET_PATH_BYTES - 43)
-        return ferry__fail(why, FERRY_EADDRESS,
-                           "the directory '%s' has too long a path (%d bytes at most); set FERRY_RUNTIME_DIR to a shorter one", out,
-                           FERRY__SOCKET_PATH_BYTES - 43);
-    if (!make && lstat(out, &info) != 0) return 1; /* nobody has served there yet */
-    if (make && mkdir(out, 0700) != 0 && errno != EEXIST)
-        return ferry__fail(why, FERRY_EADDRESS, "could not make the directory '%s': %s; set FERRY_RUNTIME_DIR to one that you own", out,
-                           strerror(errno));
-    return ferry__check_directory(out, why);
+    return S_ISDIR(info.st_mode);
 }
 
 static int ferry__address_of(const char *path, struct sockaddr_un *out) {
@@ -143,17 +133,29 @@ static int ferry__address_of(const char *path, struct sockaddr_un *out) {
     return 0;
 }
 
-/* Connects a fresh non-blocking socket: the descriptor, or -errno. */
+/* Makes a stream socket, of whatever origin, non-blocking, closed on exec, and raise no SIGPIPE. (Without SOCK_CLOEXEC what another thread
+ * starts in between inherits it, and a peer that has died then seems to live until its process is found to have ended.) */
+static int ferry__tame(int fd) {
+#ifdef SO_NOSIGPIPE
+    const int yes = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &yes, sizeof yes) != 0) return -1;
+#endif
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fcntl(fd, F_SETFL, O_NONBLOCK) : -1;
+}
+
+static int ferry__stream_socket(void) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd < 0 || ferry__tame(fd) == 0 ? fd : ferry__drop(fd);
+}
+
+/* Connects a fresh socket: the descriptor, or -1 and errno. */
 static int ferry__dial(const char *path) {
     struct sockaddr_un address;
-    int fd, err;
-    if (ferry__address_of(path, &address) != 0) return -ENAMETOOLONG;
+    int fd;
+    errno = ENAMETOOLONG;
+    if (ferry__address_of(path, &address) != 0) return -1;
     fd = ferry__stream_socket();
-    if (fd < 0) return -errno;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-    err = errno;
-    close(fd);
-    return -err;
+    return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : ferry__drop(fd);
 }
 
 /* Serialises check, unlink and bind among all who serve in a directory. A lock that a stopped process holds is not waited for long. */
@@ -170,9 +172,8 @@ static int ferry__lock_directory(const char *path) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
         ferry__platform_nap(1000000);
     }
-    close(fd);
     errno = ETIMEDOUT;
-    return -1;
+    return ferry__drop(fd);
 }
 
 /* The link beside a socket: no name begins with a dot. */
@@ -203,16 +204,17 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
     if (entries == NULL) return;
     while ((entry = readdir(entries)) != NULL) {
         struct stat info;
-        int fd, lock;
+        int fd, lock, err;
         if (!is_name(entry->d_name) || snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= (int)sizeof path) continue;
         if (lstat(path, &info) != 0 || !S_ISSOCK(info.st_mode)) continue;
         fd = ferry__dial(path);
-        if (fd >= 0 || fd == -EAGAIN) each(user, entry->d_name);
-        if (fd >= 0) close(fd);
-        if (fd != -ECONNREFUSED || (lock = ferry__lock_directory(path)) < 0) continue;
+        err = errno;
+        if (fd >= 0 || err == EAGAIN) each(user, entry->d_name);
+        ferry__platform_close(fd);
+        if (fd >= 0 || err != ECONNREFUSED || (lock = ferry__lock_directory(path)) < 0) continue;
         fd = ferry__dial(path); /* again, now that nobody can take the name meanwhile */
-        if (fd >= 0) close(fd);
-        if (fd == -ECONNREFUSED) (void)ferry__remove_name(path);
+        if (fd < 0 && errno == ECONNREFUSED) (void)ferry__remove_name(path);
+        ferry__platform_close(fd);
         close(lock);
     }
     closedir(entries);
@@ -220,15 +222,36 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
 
 /* ---- Control streams ---- */
 
+/* Removes what a dead server has left at a path: 0, or why the path cannot be had. */
+static int ferry__clear_path(const char *path, ferry_why *why) {
+    struct stat info;
+    uint32_t pid = 0;
+    ferry_why ignored;
+    int holder;
+    if (lstat(path, &info) != 0) return 0;
+    if (!S_ISSOCK(info.st_mode)) return ferry__fail(why, FERRY_EADDRESS, "'%s' exists and is not a socket; choose another address", path);
+    holder = ferry__dial(path);
+    if (holder >= 0) {
+        ferry__platform_peer(holder, &pid, &ignored);
+        close(holder);
+    }
+    if (holder >= 0 || errno == EAGAIN)
+        return ferry__fail(why, FERRY_EINUSE, "'%s' is already served by the process %u; choose another name, or end that one", path, pid);
+    if (errno != ECONNREFUSED) return ferry__fail_os(why, FERRY_EADDRESS, "'%s' cannot be taken", path);
+    if (ferry__remove_name(path) == 0) return 0;
+    return ferry__fail(why, FERRY_EADDRESS, "'%s' is a dead socket of user %lu and cannot be removed: %s; choose another address", path,
+                       (unsigned long)info.st_uid, strerror(errno));
+}
+
 int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *why) {
     struct sockaddr_un address;
     struct stat info;
-    int lock = -1, fd = -1;
+    int lock, fd = -1, err;
     out->os = FERRY__NO_OS;
     if (ferry__address_of(path, &address) != 0)
         return ferry__fail(why, FERRY_EADDRESS,
                            "the path '%s' is longer than a socket's may be (%d bytes); choose a shorter one, or a name", path,
-                           FERRY__SOCKET_PATH_BYTES - 1);
+                           FERRY__MOST_PATH - 1);
     strcpy(out->path, path);
     lock = ferry__lock_directory(path);
     if (lock < 0 && errno == ETIMEDOUT)
@@ -236,46 +259,21 @@ int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *wh
                            "another process has kept the directory of '%s' locked for a second; end it, or serve in a directory that is "
                            "yours alone, as names do",
                            path);
-    if (lock < 0) return ferry__fail(why, FERRY_EADDRESS, "could not lock the directory of '%s': %s", path, strerror(errno));
-    if (lstat(path, &info) == 0) {
-        int holder;
-        if (!S_ISSOCK(info.st_mode)) {
-            ferry__fail(why, FERRY_EADDRESS, "'%s' exists and is not a socket; choose another address", path);
-            goto fail;
-        }
-        holder = ferry__dial(path);
-        if (holder >= 0 || holder == -EAGAIN) {
-            uint32_t pid = 0;
-            ferry_why ignored;
-            if (holder >= 0) ferry__platform_peer(holder, &pid, &ignored);
-            ferry__fail(why, FERRY_EINUSE, "'%s' is already served by the process %u; choose another name, or end that one", path, pid);
-            if (holder >= 0) close(holder);
-            goto fail;
-        }
-        if (holder != -ECONNREFUSED) {
-            ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be taken: %s", path, strerror(-holder));
-            goto fail;
-        }
-        if (ferry__remove_name(path) != 0) {
-            ferry__fail(why, FERRY_EADDRESS, "'%s' is a dead socket of user %lu and cannot be removed: %s; choose another address", path,
-                        (unsigned long)info.st_uid, strerror(errno));
-            goto fail;
-        }
+    if (lock < 0) return ferry__fail_os(why, FERRY_EADDRESS, "could not lock the directory of '%s'", path);
+    err = ferry__clear_path(path, why);
+    if (err == 0) fd = ferry__stream_socket();
+    /* Nobody can connect before it listens, so that the mode comes in time. */
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && chmod(path, 0600) == 0 && listen(fd, 64) == 0 &&
+        lstat(path, &info) == 0) {
+        out->identity[0] = (uint64_t)info.st_dev, out->identity[1] = (uint64_t)info.st_ino;
+        out->os = fd;
+    } else if (err == 0) {
+        err = errno == EACCES || errno == ENOENT ? FERRY_EADDRESS : FERRY_ESYSTEM;
+        ferry__fail_os(why, err, "could not listen on '%s'", path);
+        ferry__platform_close(fd);
     }
-    fd = ferry__stream_socket();
-    if (fd < 0 || ferry__bind_private(fd, &address) != 0 || listen(fd, 64) != 0 || lstat(path, &info) != 0) {
-        ferry__fail(why, errno == EACCES || errno == ENOENT ? FERRY_EADDRESS : FERRY_ESYSTEM, "could not listen on '%s': %s", path,
-                    strerror(errno));
-        goto fail;
-    }
-    out->identity[0] = (uint64_t)info.st_dev, out->identity[1] = (uint64_t)info.st_ino;
-    out->os = fd;
     close(lock);
-    return 0;
-fail:
-    if (fd >= 0) close(fd);
-    close(lock);
-    return why->code;
+    return err;
 }
 
 void ferry__platform_unlisten(ferry__listener *listener, int owner) {
@@ -293,23 +291,26 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
 }
 
 int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why) {
-    int fd = ferry__stream_accept((int)listener->os);
+#ifdef __APPLE__
+    int fd = accept((int)listener->os, NULL, NULL);
+#else
+    int fd = accept4((int)listener->os, NULL, NULL, SOCK_CLOEXEC);
+#endif
     *out = FERRY__NO_OS;
     if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return 0;
-    if (fd < 0) return ferry__fail(why, FERRY_ESYSTEM, "accept on '%s' failed: %s", listener->path, strerror(errno));
+    if (fd < 0) return ferry__fail_os(why, FERRY_ESYSTEM, "accept on '%s' failed", listener->path);
+    if (ferry__tame(fd) != 0) return close(fd), 0; /* a socket whose peer has left already may take no options */
     *out = fd;
     return 1;
 }
 
 int ferry__platform_connect(const char *path, ferry__os *out, ferry_why *why) {
-    int fd = ferry__dial(path);
-    *out = FERRY__NO_OS;
-    if (fd == -ENOENT || fd == -ECONNREFUSED || fd == -EAGAIN || fd == -ENOTDIR || fd == -EINTR) return 0;
-    if (fd == -EACCES || fd == -EPERM || fd == -ENAMETOOLONG || fd == -EPROTOTYPE || fd == -ELOOP)
-        return ferry__fail(why, FERRY_EADDRESS, "'%s' cannot be connected to: %s", path, strerror(-fd));
-    if (fd < 0) return ferry__fail(why, FERRY_ESYSTEM, "connecting to '%s' failed: %s", path, strerror(-fd));
+    int fd = ferry__dial(path), err = errno;
     *out = fd;
-    return 1;
+    if (fd >= 0) return 1;
+    if (err == ENOENT || err == ECONNREFUSED || err == EAGAIN || err == ENOTDIR || err == EINTR) return 0;
+    err = err == EACCES || err == EPERM || err == ENAMETOOLONG || err == EPROTOTYPE || err == ELOOP ? FERRY_EADDRESS : FERRY_ESYSTEM;
+    return ferry__fail_os(why, err, "'%s' cannot be connected to", path);
 }
 
 int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why) {
@@ -322,7 +323,7 @@ int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why) {
         return ferry__fail(why, FERRY_EADDRESS,
                            "descriptor %lld is not an inherited Unix stream socket; was it closed before Ferry was opened?",
                            (long long)number);
-    if (ferry__stream_tame(fd) != 0) return ferry__fail(why, FERRY_ESYSTEM, "fcntl on descriptor %d failed: %s", fd, strerror(errno));
+    if (ferry__tame(fd) != 0) return ferry__fail_os(why, FERRY_ESYSTEM, "fcntl on descriptor %d failed", fd);
     *out = fd;
     return 1;
 }
@@ -334,18 +335,23 @@ static int ferry__peer_may(uid_t user, uint32_t pid, ferry_why *why) {
                        pid, (unsigned long)user, (unsigned long)geteuid());
 }
 
+static struct msghdr ferry__message(struct iovec *part, const void *data, uint32_t bytes) {
+    struct msghdr message;
+    memset(&message, 0, sizeof message);
+    part->iov_base = (void *)(uintptr_t)data, part->iov_len = bytes;
+    message.msg_iov = part, message.msg_iovlen = 1;
+    return message;
+}
+
 int ferry__platform_send(ferry__os stream, const void *data, uint32_t bytes, ferry__os pass) {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
     struct iovec part;
-    struct msghdr message;
+    struct msghdr message = ferry__message(&part, data, bytes);
     ssize_t sent;
-    memset(&message, 0, sizeof message);
     memset(&control, 0, sizeof control);
-    part.iov_base = (void *)(uintptr_t)data, part.iov_len = bytes;
-    message.msg_iov = &part, message.msg_iovlen = 1;
     if (pass != FERRY__NO_OS) {
         int fd = (int)pass;
         struct cmsghdr *head;
@@ -366,13 +372,10 @@ int ferry__platform_receive(ferry__os stream, void *data, uint32_t bytes, ferry_
         char bytes[CMSG_SPACE(MOST * sizeof(int))];
     } control;
     struct iovec part;
-    struct msghdr message;
+    struct msghdr message = ferry__message(&part, data, bytes);
     struct cmsghdr *head;
     ssize_t got;
     size_t came = 0;
-    memset(&message, 0, sizeof message);
-    part.iov_base = data, part.iov_len = bytes;
-    message.msg_iov = &part, message.msg_iovlen = 1;
     message.msg_control = control.bytes, message.msg_controllen = sizeof control.bytes;
     do got = recvmsg((int)stream, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);

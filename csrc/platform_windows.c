@@ -44,6 +44,8 @@ ferry__said ferry__says(DWORD error) {
     return said;
 }
 
+void ferry__platform_says(char *out, uint32_t out_bytes) { snprintf(out, out_bytes, "%s", ferry__says(GetLastError()).text); }
+
 int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
     WCHAR wide_name[64], wide[1024];
     DWORD length;
@@ -258,7 +260,7 @@ int ferry__platform_directory(int i, int make, char *out, uint32_t out_bytes, fe
                            "the directory '%s' has too long a path (85 bytes at most); set FERRY_RUNTIME_DIR to a shorter one", out);
     if (!make) return 1;
     if (ferry__wide(out, wide, 512) == 0 && !CreateDirectoryW(wide, NULL) && GetLastError() != ERROR_ALREADY_EXISTS)
-        return ferry__fail(why, FERRY_EADDRESS, "could not make the directory '%s': %s; set FERRY_RUNTIME_DIR to one that you own", out,
+        return ferry__fail(why, FERRY_EADDRESS, "set FERRY_RUNTIME_DIR to a directory that you own; could not make '%s': %s", out,
                            ferry__says(GetLastError()).text);
     found = GetFileAttributesW(wide);
     if (found == INVALID_FILE_ATTRIBUTES || (found & FILE_ATTRIBUTE_DIRECTORY) == 0)

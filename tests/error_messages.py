@@ -15,9 +15,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 GAP = "\N{HORIZONTAL ELLIPSIS}"
 
-# Calls whose arguments are texts for people: of C; of Python and Cython, with what is put around the text.
-C_CALLS = r"\b(ferry__fail|ferry__also|ferry__channel_(?:lose|damaged)|ferry__tell|ferry__env_refuse)\s*\("
+# Calls whose arguments are texts for people: of C, and of Python and Cython, with what is put around the text.
+C_CALLS = r"\b(ferry__fail(?:_os)?|ferry__also|ferry__channel_(?:lose|damaged)|ferry__tell|ferry__env_refuse)\s*\("
 C_BEFORE = {"ferry__channel_damaged": f"the region shared with the {GAP} (pid {GAP}) is damaged: "}
+C_BEHIND = {"ferry__fail_os": f": {GAP}"}
 PYTHON_CALLS = {
     r"\w*Error|\w*Exception|InvalidAction|ResetNeeded": "{}",
     r"cls|__init__|error|of_report|warn|warning|info": "{}",
@@ -68,7 +69,7 @@ def c_texts(source: str) -> Iterator[tuple[str, int]]:
         text = "".join(ast.literal_eval(part) if part else GAP for part in parts)
         text = re.sub(r"%[-+ #0]*[\d*]*(?:\.[\d*]+)?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]", GAP, text)
         text = text.replace("%" + GAP, GAP).replace("%%", "%")
-        yield C_BEFORE.get(call[1], "") + text, source.count("\n", 0, call.start()) + 1
+        yield C_BEFORE.get(call[1], "") + text + C_BEHIND.get(call[1], ""), source.count("\n", 0, call.start()) + 1
 
 
 # ---- Python and Cython -----------------------------------------------------------------------------------------------

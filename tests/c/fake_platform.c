@@ -63,7 +63,7 @@ static int fake_munmap(void *start, size_t bytes) {
 #define accept4(...) BELOW(accept4, -1, __VA_ARGS__)
 #define bind(...) BELOW(bind, -1, __VA_ARGS__)
 #define connect(...) BELOW(connect, -1, __VA_ARGS__)
-#define fchmod(...) BELOW(fchmod, -1, __VA_ARGS__)
+#define chmod(...) BELOW(chmod, -1, __VA_ARGS__)
 #define fcntl(...) BELOW(fcntl, -1, __VA_ARGS__)
 #define flock(...) BELOW(flock, -1, __VA_ARGS__)
 #define fopen(...) BELOW(fopen, NULL, __VA_ARGS__)
