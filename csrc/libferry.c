@@ -14,13 +14,13 @@
 #include "elements.c"
 #include "layout.h"
 #include "atomics.h"
+#include "platform_common.h"
 
 #ifdef _WIN32
 #include "platform_windows.h"
 #include "platform_windows.c"
 #include "platform_windows_pipes.c"
 #else
-#include "platform_common.h"
 #include "platform_posix.h"
 #ifdef __APPLE__
 #include "platform_macos.c"

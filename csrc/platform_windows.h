@@ -18,50 +18,43 @@
 
 typedef enum ferry__kind { FERRY__IS_MEMORY, FERRY__IS_PROCESS, FERRY__IS_STREAM, FERRY__IS_LISTENER } ferry__kind;
 
-/* What a ferry__os points to begins with this. */
+/* The handles of an object: */
+enum {
+    FERRY__MAIN,  /* section, process, pipe */
+    FERRY__EVENT, /* memory: this side sleeps on it; stream, listener: set when what is pending is done, or the stream has ended */
+    FERRY__OTHER, /* memory: wakes the other side; stream: the process at the other end, if it is known; listener: the file of the name */
+    FERRY__NUM_HANDLES
+};
+
+/* What a ferry__os points to, or begins with. */
 typedef struct ferry__object {
     ferry__kind kind;
-    HANDLE handle; /* section, process, pipe */
+    int pending; /* a pipe: has the system been asked for bytes, or for somebody who connects? */
+    HANDLE handle[FERRY__NUM_HANDLES];
+    OVERLAPPED asked;
 } ferry__object;
 
-enum { FERRY__ASLEEP, FERRY__OTHER, FERRY__NUM_EVENTS };
-
-typedef struct ferry__memory {
-    ferry__object object;
-    HANDLE event[FERRY__NUM_EVENTS]; /* this side sleeps on one and wakes the other by the other; NULL: frozen memory has none */
-} ferry__memory;
-
-static inline ferry__memory *ferry__as_memory(ferry__os os) { return (ferry__memory *)os; }
-FERRY__LOCAL ferry__memory *ferry__memory_new(void);
-FERRY__LOCAL void ferry__memory_free(ferry__memory *memory);
-FERRY__LOCAL void ferry__close_handle(HANDLE *handle);
+static inline ferry__object *ferry__as_object(ferry__os os) { return (ferry__object *)os; }
+/* NULL if there is no memory. ferry__platform_close ends any. */
+FERRY__LOCAL ferry__object *ferry__object_new(ferry__kind kind, size_t bytes);
 
 /* Never shorter than ns. */
 FERRY__LOCAL DWORD ferry__milliseconds(int64_t ns);
 
-/* UTF-8, which all texts of Ferry's are, into Windows' own, and back: 0, or -1 if there is no room or it is none. */
-FERRY__LOCAL int ferry__wide(const char *text, WCHAR *out, int size);
-FERRY__LOCAL int ferry__narrow(const WCHAR *text, char *out, int size);
-
-typedef struct ferry__said {
-    char text[256];
-} ferry__said;
-
-/* What Windows says of an error, on one line. */
-FERRY__LOCAL ferry__said ferry__says(DWORD error);
+#define FERRY__MOST_WIDE 512
+/* UTF-8, which all texts of Ferry's are, into Windows' own; each is shorter than FERRY__MOST_WIDE. */
+FERRY__LOCAL void ferry__wide(const char *text, WCHAR out[FERRY__MOST_WIDE]);
 
 /* ---- Names ---- */
 
 #define FERRY__SHARE_ALL (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
 
-/* Opens a name's file, for as long as this process lives; else INVALID_HANDLE_VALUE and an error: ERROR_SHARING_VIOLATION if it has a server,
+/* Opens a name's file, for as long as this process lives; else NULL and an error: ERROR_SHARING_VIOLATION if it has a server,
  * ERROR_FILE_EXISTS if it is somebody's own, and left alone. */
 FERRY__LOCAL HANDLE ferry__take_name(const WCHAR *path);
-/* What the file of a name says: "ferry PID". The pid; 0: it is not there or says nothing as yet; -1: it is somebody's own. */
+/* What the file of a name says: "ferry PID". The pid; 0: it is not there; -1: it says nothing as yet, or is somebody's own. */
 FERRY__LOCAL int64_t ferry__server_of(const WCHAR *path);
-/* Is the file being removed? It is, for a moment, where its server has ended while somebody looked at it; and says that access is denied. */
-FERRY__LOCAL int ferry__is_going(const WCHAR *path, DWORD error);
 /* The pipe that belongs to a name's file. */
-FERRY__LOCAL int ferry__pipe_of(HANDLE file, WCHAR out[64]);
+FERRY__LOCAL int ferry__pipe_of(HANDLE file, WCHAR out[FERRY__MOST_WIDE]);
 
 #endif
