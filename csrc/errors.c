@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-int64_t ferry_now_ns(void) { return ferry__platform_now_ns(); }
-
 const char *ferry_strerror(int err) {
     switch (err) {
     case FERRY_OK: return "no error";
@@ -37,6 +35,15 @@ int ferry__fail(ferry_why *why, int code, const char *format, ...) {
 
 int ferry__no_memory(ferry_why *why) { return ferry__fail(why, FERRY_ENOMEM, "out of memory"); }
 
+void ferry__also(ferry_why *why, const char *format, ...) {
+    if (why != NULL) {
+        va_list arguments;
+        va_start(arguments, format);
+        ferry__write(why, strlen(why->text), format, arguments);
+        va_end(arguments);
+    }
+}
+
 int ferry__fail_os(ferry_why *why, int code, const char *format, ...) {
     char said[256];
     va_list arguments;
@@ -47,15 +54,6 @@ int ferry__fail_os(ferry_why *why, int code, const char *format, ...) {
     va_end(arguments);
     ferry__also(why, ": %s", said);
     return code;
-}
-
-void ferry__also(ferry_why *why, const char *format, ...) {
-    if (why != NULL) {
-        va_list arguments;
-        va_start(arguments, format);
-        ferry__write(why, strlen(why->text), format, arguments);
-        va_end(arguments);
-    }
 }
 
 int ferry__check_open(const char *what, const void *out, const uint32_t *struct_size, size_t bytes, ferry_why *why) {

@@ -29,6 +29,7 @@
 #endif
 #endif
 
+#include "platform_common.c"
 #include "region.c"
 #include "wait.c"
 #include "address.c"

@@ -116,7 +116,7 @@ uint64_t ferry__platform_memory_available(void) {
     return least;
 }
 
-static ferry__os ferry__memory_make(uint64_t bytes) {
+ferry__os ferry__memory_make(uint64_t bytes) {
     uint64_t at, step = (uint64_t)4 << 20;
     int fd = (int)syscall(SYS_memfd_create, "ferry", MFD_CLOEXEC | MFD_ALLOW_SEALING), err = 0;
     if (fd < 0) return FERRY__NO_OS;
@@ -131,20 +131,15 @@ static ferry__os ferry__memory_make(uint64_t bytes) {
 }
 
 /* Written, not mapped: that takes half the time. */
-int ferry__platform_memory_freeze(const void *data, uint64_t bytes, ferry__os *out, ferry_why *why) {
+int ferry__memory_fill(ferry__os memory, const void *data, uint64_t bytes) {
     const char *at = (const char *)data;
-    uint64_t left = bytes;
-    if (ferry__platform_memory_create(bytes, out, why) < 0) return why->code;
-    while (left > 0) {
-        ssize_t done = write((int)*out, at, left < (1u << 30) ? (size_t)left : (size_t)(1u << 30));
+    while (bytes > 0) {
+        ssize_t done = write((int)memory, at, bytes < (1u << 30) ? (size_t)bytes : (size_t)(1u << 30));
         if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) break;
-        at += done, left -= (uint64_t)done;
+        if (done <= 0) return -1;
+        at += done, bytes -= (uint64_t)done;
     }
-    if (left == 0 && fcntl((int)*out, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0) return 0;
-    ferry__fail_os(why, FERRY_ESYSTEM, "could not write %llu bytes of shared memory", (unsigned long long)bytes);
-    ferry__platform_memory_settle(out);
-    return why->code;
+    return fcntl((int)memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
 void ferry__platform_memory_seal(ferry__os memory) {

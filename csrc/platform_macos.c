@@ -42,40 +42,30 @@ int __ulock_wake(uint32_t operation, void *word, uint64_t value);
 }
 #endif
 
-#if __MAC_OS_X_VERSION_MIN_REQUIRED >= 140400
-
 enum { FERRY__SHARED = 1, FERRY__MACH_CLOCK = 32 }; /* OS_SYNC_WAIT_ON_ADDRESS_SHARED (also to wake), OS_CLOCK_MACH_ABSOLUTE_TIME */
-
-void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {
-    (void)memory;
-    if (timeout_ns > 0) /* 0 would be an error */
-        (void)os_sync_wait_on_address_with_timeout((void *)(uintptr_t)word, value, sizeof *word, FERRY__SHARED, FERRY__MACH_CLOCK,
-                                                   (uint64_t)timeout_ns);
-}
-
-void ferry__platform_wake(ferry__os memory, const uint32_t *word) {
-    (void)memory;
-    (void)os_sync_wake_by_address_all((void *)(uintptr_t)word, sizeof *word, FERRY__SHARED);
-}
-
-#else
-
 enum { FERRY__COMPARE_AND_WAIT_SHARED = 3, FERRY__WAKE_ALL = 0x100 }; /* UL_COMPARE_AND_WAIT_SHARED, ULF_WAKE_ALL */
 
 void ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32_t value, int64_t timeout_ns) {
-    const int64_t most = INT32_MAX; /* microseconds: it may return early */
+    void *at = (void *)(uintptr_t)word;
     (void)memory;
-    if (timeout_ns > 0) /* 0 would be for ever, hence also the rounding up */
-        (void)__ulock_wait(FERRY__COMPARE_AND_WAIT_SHARED, (void *)(uintptr_t)word, value,
-                           (uint32_t)(timeout_ns / 1000 < most ? timeout_ns / 1000 + 1 : most));
+    if (timeout_ns <= 0) return; /* it would be an error, or for ever; hence also the rounding up */
+#if __MAC_OS_X_VERSION_MIN_REQUIRED >= 140400
+    (void)os_sync_wait_on_address_with_timeout(at, value, sizeof *word, FERRY__SHARED, FERRY__MACH_CLOCK, (uint64_t)timeout_ns);
+#else
+    if (timeout_ns > INT32_MAX) timeout_ns = INT32_MAX; /* two seconds: it may return early */
+    (void)__ulock_wait(FERRY__COMPARE_AND_WAIT_SHARED, at, value, (uint32_t)(timeout_ns / 1000 + 1));
+#endif
 }
 
 void ferry__platform_wake(ferry__os memory, const uint32_t *word) {
+    void *at = (void *)(uintptr_t)word;
     (void)memory;
-    (void)__ulock_wake(FERRY__COMPARE_AND_WAIT_SHARED | FERRY__WAKE_ALL, (void *)(uintptr_t)word, 0);
-}
-
+#if __MAC_OS_X_VERSION_MIN_REQUIRED >= 140400
+    (void)os_sync_wake_by_address_all(at, sizeof *word, FERRY__SHARED);
+#else
+    (void)__ulock_wake(FERRY__COMPARE_AND_WAIT_SHARED | FERRY__WAKE_ALL, at, 0);
 #endif
+}
 
 /* ---- Memory ---- */
 
@@ -93,7 +83,7 @@ uint64_t ferry__platform_memory_available(void) {
 /* A nameless object: its name is random, and gone before anybody is told of the descriptor. Such an object takes its size once; that is what
  * seals it. Its pages are zero, and made when they are touched: nothing here reserves memory, so that ferry__region_allowed is all that
  * stands before a machine that runs out of it. */
-static ferry__os ferry__memory_make(uint64_t bytes) {
+ferry__os ferry__memory_make(uint64_t bytes) {
     char name[32]; /* at most 31 are possible */
     int fd = -1, tries;
     for (tries = 0; fd < 0 && tries < 8; tries++) {

@@ -1,9 +1,7 @@
 /* What systems with Unix sockets share of the platform contract: places, control streams, and a little of the rest. Included once by the
  * file of each such system, after what differs between them:
  *
- *     ferry__poll     poll, to the nanosecond or just beyond
- *
- * and what platform_common.h asks for of memory. */
+ *     ferry__poll     poll, to the nanosecond or just beyond */
 #ifndef FERRY__PLATFORM_POSIX_H
 #define FERRY__PLATFORM_POSIX_H
 
@@ -75,7 +73,7 @@ int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
 
 /* ---- Memory ---- */
 
-static void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
+void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
     void *start = mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, (int)memory, 0);
     return start != MAP_FAILED ? start : NULL;
 }
@@ -99,7 +97,7 @@ void ferry__platform_memory_unmap(void *start, uint64_t bytes) { munmap(start, (
 
 int ferry__platform_is_path(const char *text) { return text[0] == '/'; }
 
-static int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
+int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
     const char *session = getenv("XDG_RUNTIME_DIR");
     int has_session = session != NULL && *session == '/';
     if (i < has_session) snprintf(out, out_bytes, "%s/ferry", session);
@@ -107,11 +105,11 @@ static int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
     return i <= has_session;
 }
 
-static int ferry__make_directory(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1; }
+int ferry__make_directory(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1; }
 
 /* In /tmp another may have made it, or a link that leads elsewhere a moment later. One that others may open they can lock, which would keep
  * names from being taken. */
-static int ferry__check_directory(char *path, int make, ferry_why *why) {
+int ferry__check_directory(char *path, int make, ferry_why *why) {
     struct stat info;
     if (lstat(path, &info) != 0) return !make; /* nobody has served there yet */
     if (S_ISLNK(info.st_mode) && info.st_uid == geteuid() && stat(path, &info) != 0) return 0;

@@ -108,7 +108,7 @@ uint64_t ferry__platform_memory_available(void) {
     return status.ullAvailPhys < status.ullAvailPageFile ? status.ullAvailPhys : status.ullAvailPageFile;
 }
 
-static ferry__os ferry__memory_make(uint64_t bytes) {
+ferry__os ferry__memory_make(uint64_t bytes) {
     ferry__object *memory = ferry__object_new(FERRY__IS_MEMORY, sizeof *memory);
     HANDLE *handle;
     SetLastError(ERROR_NOT_ENOUGH_MEMORY);
@@ -122,7 +122,7 @@ static ferry__os ferry__memory_make(uint64_t bytes) {
     return FERRY__NO_OS;
 }
 
-static void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
+void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
     return MapViewOfFile(ferry__as_object(memory)->handle[FERRY__MAIN], writable ? FILE_MAP_READ | FILE_MAP_WRITE : FILE_MAP_READ, 0, 0,
                          bytes);
 }
@@ -181,20 +181,20 @@ int ferry__platform_is_path(const char *text) {
 }
 
 /* The user's own data, and what is temporary. */
-static int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
+int ferry__usual_directory(int i, char *out, uint32_t out_bytes) {
     char base[FERRY__MOST_PATH];
     if (i > 1 || !ferry__platform_variable(i == 0 ? "LOCALAPPDATA" : "TEMP", base, sizeof base)) return 0;
     snprintf(out, out_bytes, "%s/ferry", base);
     return 1;
 }
 
-static int ferry__make_directory(const char *path) {
+int ferry__make_directory(const char *path) {
     WCHAR wide[FERRY__MOST_WIDE];
     ferry__wide(path, wide);
     return CreateDirectoryW(wide, NULL) || GetLastError() == ERROR_ALREADY_EXISTS ? 0 : -1;
 }
 
-static int ferry__check_directory(char *path, int make, ferry_why *why) {
+int ferry__check_directory(char *path, int make, ferry_why *why) {
     WCHAR wide[FERRY__MOST_WIDE];
     DWORD found;
     char *at;

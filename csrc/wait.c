@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+int64_t ferry_now_ns(void) { return ferry__platform_now_ns(); }
+
 int ferry__policy_from_environment(ferry__policy *out, ferry_why *why) {
     char text[32];
     *out = FERRY__ADAPTIVE;

@@ -114,6 +114,7 @@ static int fake_munmap(void *start, size_t bytes) {
 #define ferry__platform_sleep real_sleep
 #define ferry__platform_watch real_watch
 #define ferry__platform_yield real_yield
+#include "../../csrc/platform_common.c"
 #include "../../csrc/platform_linux.c"
 #undef accept4
 #undef bind
