@@ -82,24 +82,25 @@ static uint64_t ferry__number_in(const char *path, const char *key) {
     return at != NULL && sscanf(at + strlen(key), "%llu", &number) == 1 ? number : UINT64_MAX;
 }
 
-static uint64_t ferry__left_in_group(const char *directory, const char *limit_file, const char *usage_file) {
+/* Lowers least to what a control group leaves. */
+static void ferry__heed_group(const char *directory, const char *limit_file, const char *usage_file, uint64_t *least) {
     char path[4096 + 64];
     uint64_t limit, used;
     snprintf(path, sizeof path, "%s/%s", directory, limit_file);
     limit = ferry__number_in(path, "");
     snprintf(path, sizeof path, "%s/%s", directory, usage_file);
     used = ferry__number_in(path, "");
-    if (limit == UINT64_MAX || used == UINT64_MAX) return UINT64_MAX;
-    return limit > used ? limit - used : 0;
+    if (limit == UINT64_MAX || used == UINT64_MAX) return;
+    if (limit < used) limit = used;
+    if (limit - used < *least) *least = limit - used;
 }
 
 uint64_t ferry__platform_memory_available(void) {
-    uint64_t least = ferry__number_in("/proc/meminfo", "MemAvailable:"), left;
+    uint64_t least = ferry__number_in("/proc/meminfo", "MemAvailable:");
     char line[4096], directory[4096 + 32];
     FILE *groups;
     least = least > UINT64_MAX / 1024 ? UINT64_MAX : least * 1024;
-    left = ferry__left_in_group("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
-    if (left < least) least = left;
+    ferry__heed_group("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", &least);
     groups = fopen("/proc/self/cgroup", "re");
     if (groups == NULL) return least;
     while (fgets(line, sizeof line, groups) != NULL) {
@@ -107,8 +108,7 @@ uint64_t ferry__platform_memory_available(void) {
         line[strcspn(line, "\n")] = 0;
         snprintf(directory, sizeof directory, "/sys/fs/cgroup%s", line + 3);
         while (strlen(directory) >= strlen("/sys/fs/cgroup")) {
-            left = ferry__left_in_group(directory, "memory.max", "memory.current");
-            if (left < least) least = left;
+            ferry__heed_group(directory, "memory.max", "memory.current", &least);
             *strrchr(directory, '/') = 0;
         }
     }
@@ -134,7 +134,7 @@ ferry__os ferry__memory_make(uint64_t bytes) {
 int ferry__memory_fill(ferry__os memory, const void *data, uint64_t bytes) {
     const char *at = (const char *)data;
     while (bytes > 0) {
-        ssize_t done = write((int)memory, at, bytes < (1u << 30) ? (size_t)bytes : (size_t)(1u << 30));
+        ssize_t done = write((int)memory, at, (size_t)bytes);
         if (done < 0 && errno == EINTR) continue;
         if (done <= 0) return -1;
         at += done, bytes -= (uint64_t)done;
@@ -181,8 +181,9 @@ static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns
 }
 
 void ferry__platform_show(const ferry__listener *listener, ferry__os memory) {
-    char link[512], target[64];
-    if (listener->os == FERRY__NO_OS || ferry__shown_path(listener->path, link, sizeof link) != 0) return;
+    char link[2 * FERRY__MOST_PATH], target[64];
+    if (listener->os == FERRY__NO_OS) return;
+    ferry__shown_path(listener->path, link);
     ferry__remove_link(link);
     snprintf(target, sizeof target, "/proc/%ld/fd/%ld", (long)getpid(), (long)memory);
     /* Should it fail, the channel works all the same; it cannot be looked at. */

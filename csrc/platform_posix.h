@@ -175,9 +175,9 @@ static int ferry__lock_directory(const char *path) {
 }
 
 /* The link beside a socket: no name begins with a dot. */
-static int ferry__shown_path(const char *path, char *out, size_t out_bytes) {
+static void ferry__shown_path(const char *path, char out[2 * FERRY__MOST_PATH]) {
     const char *base = strrchr(path, '/') + 1;
-    return snprintf(out, out_bytes, "%.*s.%s.map", (int)(base - path), path, base) < (int)out_bytes ? 0 : -1;
+    snprintf(out, 2 * FERRY__MOST_PATH, "%.*s.%s.map", (int)(base - path), path, base);
 }
 
 /* Removes a link; whatever else has its name is somebody's own. */
@@ -188,9 +188,10 @@ static void ferry__remove_link(const char *path) {
 
 /* Removes a name and the link beside it: 0, or -1 and errno. */
 static int ferry__remove_name(const char *path) {
-    char link[512];
+    char link[2 * FERRY__MOST_PATH];
     if (unlink(path) != 0 && errno != ENOENT) return -1;
-    if (ferry__shown_path(path, link, sizeof link) == 0) ferry__remove_link(link);
+    ferry__shown_path(path, link);
+    ferry__remove_link(link);
     return 0;
 }
 
@@ -317,11 +318,10 @@ int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why) {
     struct sockaddr_un name;
     *out = FERRY__NO_OS;
     if (number < 0 || number > INT32_MAX || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM ||
-        getsockname(fd, (struct sockaddr *)&name, &name_size) != 0 || name.sun_family != AF_UNIX)
+        getsockname(fd, (struct sockaddr *)&name, &name_size) != 0 || name.sun_family != AF_UNIX || ferry__tame(fd) != 0)
         return ferry__fail(why, FERRY_EADDRESS,
                            "descriptor %lld is not an inherited Unix stream socket; was it closed before Ferry was opened?",
                            (long long)number);
-    if (ferry__tame(fd) != 0) return ferry__fail_os(why, FERRY_ESYSTEM, "fcntl on descriptor %d failed", fd);
     *out = fd;
     return 1;
 }
