@@ -190,20 +190,17 @@ void ferry__platform_show(const ferry__listener *listener, ferry__os memory) {
     if (memory != FERRY__NO_OS && symlink(target, link) != 0) return;
 }
 
-int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why) {
+static int ferry__credentials(int stream, uid_t *user, uint32_t *pid) {
     struct ucred peer;
     socklen_t size = sizeof peer;
-    *pid = 0;
-    if (getsockopt((int)stream, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return ferry__fail_os(why, FERRY_ESYSTEM, "the peer's user is not known");
-    *pid = peer.pid > 0 ? (uint32_t)peer.pid : 0;
-    return ferry__peer_may(peer.uid, *pid, why);
+    if (getsockopt(stream, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+    *user = peer.uid, *pid = peer.pid > 0 ? (uint32_t)peer.pid : 0;
+    return 0;
 }
 
 ferry__os ferry__platform_watch(ferry__os stream, uint32_t pid) {
-    int fd = -1;
+    int fd;
     socklen_t size = sizeof fd;
     if (stream != FERRY__NO_OS && getsockopt((int)stream, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0) return fd;
-    if (pid != 0) fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-    return fd >= 0 ? (ferry__os)fd : FERRY__NO_OS;
+    return pid != 0 ? (ferry__os)syscall(SYS_pidfd_open, (pid_t)pid, 0) : FERRY__NO_OS;
 }

@@ -96,9 +96,6 @@ ferry__os ferry__memory_make(uint64_t bytes) {
     return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && ftruncate(fd, (off_t)bytes) == 0 ? fd : ferry__drop(fd);
 }
 
-/* Without a name, only those can map it whom a side has given a descriptor, and the agent closes its own. */
-void ferry__platform_memory_seal(ferry__os memory) { (void)memory; }
-
 /* That nobody can change frozen content cannot be known here: ferry__platform_memory_map makes it so. */
 int ferry__platform_memory_check(ferry__os memory, uint64_t bytes, int frozen, ferry_why *why) {
     struct pshm_fdinfo object;
@@ -130,18 +127,12 @@ static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns
     return poll(polled, count, (int)(ms < most ? ms : most));
 }
 
-/* No path leads to another process's memory here: the channel works, and cannot be looked at. */
-void ferry__platform_show(const ferry__listener *listener, ferry__os memory) { (void)listener, (void)memory; }
-
-int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why) {
-    pid_t peer = 0;
+static int ferry__credentials(int stream, uid_t *user, uint32_t *pid) {
+    pid_t peer;
     socklen_t size = sizeof peer;
-    uid_t user;
     gid_t group;
-    *pid = 0;
-    if (getpeereid((int)stream, &user, &group) != 0) return ferry__fail_os(why, FERRY_ESYSTEM, "the peer's user is not known");
-    if (getsockopt((int)stream, SOL_LOCAL, LOCAL_PEERPID, &peer, &size) == 0 && peer > 0) *pid = (uint32_t)peer;
-    return ferry__peer_may(user, *pid, why);
+    if (getsockopt(stream, SOL_LOCAL, LOCAL_PEERPID, &peer, &size) == 0 && peer > 0) *pid = (uint32_t)peer;
+    return getpeereid(stream, user, &group);
 }
 
 /* Polls ready from the end of the process on, since nobody takes the event out. */

@@ -1,7 +1,8 @@
 /* What systems with Unix sockets share of the platform contract: places, control streams, and a little of the rest. Included once by the
  * file of each such system, after what differs between them:
  *
- *     ferry__poll     poll, to the nanosecond or just beyond */
+ *     ferry__credentials    whose process is at the other end of a stream socket: 0, or -1 and errno; the pid where it is known
+ *     ferry__poll           poll, to the nanosecond or just beyond */
 #ifndef FERRY__PLATFORM_POSIX_H
 #define FERRY__PLATFORM_POSIX_H
 
@@ -36,6 +37,7 @@
 #define MSG_CMSG_CLOEXEC 0
 #endif
 
+static int ferry__credentials(int stream, uid_t *user, uint32_t *pid);
 static int ferry__poll(struct pollfd *polled, uint32_t count, int64_t timeout_ns);
 
 /* Closes a descriptor that is of no use: -1, and errno says still why. */
@@ -221,6 +223,16 @@ void ferry__platform_each_name(const char *directory, int (*is_name)(const char 
 
 /* ---- Control streams ---- */
 
+/* Only processes of one user meet, and root's. */
+int ferry__platform_peer(ferry__os stream, uint32_t *pid, ferry_why *why) {
+    uid_t user;
+    *pid = 0;
+    if (ferry__credentials((int)stream, &user, pid) != 0) return ferry__fail_os(why, FERRY_ESYSTEM, "the peer's user is not known");
+    if (user == geteuid() || user == 0) return 0;
+    return ferry__fail(why, FERRY_EADDRESS, "the peer (pid %u) belongs to user %lu, not to you (%lu); Ferry joins processes of one user",
+                       *pid, (unsigned long)user, (unsigned long)geteuid());
+}
+
 /* Removes what a dead server has left at a path: 0, or why the path cannot be had. */
 static int ferry__clear_path(const char *path, ferry_why *why) {
     struct stat info;
@@ -324,13 +336,6 @@ int ferry__platform_inherit(int64_t number, ferry__os *out, ferry_why *why) {
                            (long long)number);
     *out = fd;
     return 1;
-}
-
-/* Only processes of one user meet, and root's. */
-static int ferry__peer_may(uid_t user, uint32_t pid, ferry_why *why) {
-    if (user == geteuid() || user == 0) return 0;
-    return ferry__fail(why, FERRY_EADDRESS, "the peer (pid %u) belongs to user %lu, not to you (%lu); Ferry joins processes of one user",
-                       pid, (unsigned long)user, (unsigned long)geteuid());
 }
 
 static struct msghdr ferry__message(struct iovec *part, const void *data, uint32_t bytes) {

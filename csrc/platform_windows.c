@@ -127,9 +127,6 @@ void *ferry__memory_view(ferry__os memory, size_t bytes, int writable) {
                          bytes);
 }
 
-/* No handle can be had but as a gift. */
-void ferry__platform_memory_seal(ferry__os memory) { (void)memory; }
-
 void ferry__platform_memory_settle(ferry__os *memory) {
     HANDLE *section = &ferry__as_object(*memory)->handle[FERRY__MAIN];
     CloseHandle(*section);

@@ -342,9 +342,6 @@ void ferry__platform_unlisten(ferry__listener *listener, int owner) {
     listener->os = FERRY__NO_OS;
 }
 
-/* Nothing can be looked at here but by those who are given it. */
-void ferry__platform_show(const ferry__listener *listener, ferry__os memory) { (void)listener, (void)memory; }
-
 int ferry__platform_accept(ferry__listener *listener, ferry__os *out, ferry_why *why) {
     ferry__doorway *doorway = (ferry__doorway *)listener->os;
     HANDLE *pipe = &doorway->object.handle[FERRY__MAIN];
