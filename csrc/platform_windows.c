@@ -23,8 +23,13 @@
 
 ferry__object *ferry__object_new(ferry__kind kind, size_t bytes) {
     ferry__object *object = (ferry__object *)calloc(1, bytes);
-    if (object != NULL) object->kind = kind;
-    return object;
+    if (object == NULL) return NULL;
+    object->kind = kind;
+    if (kind == FERRY__IS_MEMORY || kind == FERRY__IS_PROCESS) return object;
+    object->asked.hEvent = object->handle[FERRY__EVENT] = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (object->asked.hEvent != NULL) return object;
+    free(object);
+    return NULL;
 }
 
 /* ---- Texts ---- */

@@ -35,7 +35,7 @@ typedef struct ferry__object {
 } ferry__object;
 
 static inline ferry__object *ferry__as_object(ferry__os os) { return (ferry__object *)os; }
-/* NULL if there is no memory. ferry__platform_close ends any. */
+/* Makes one, without handles but a pipe's event; NULL if there is no memory. ferry__platform_close ends any. */
 FERRY__LOCAL ferry__object *ferry__object_new(ferry__kind kind, size_t bytes);
 
 /* Never shorter than ns. */

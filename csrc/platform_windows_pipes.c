@@ -46,16 +46,6 @@ typedef struct ferry__doorway {
     WCHAR pipe[FERRY__MOST_WIDE];
 } ferry__doorway;
 
-/* Makes a stream or a listener, without its pipe as yet. */
-static ferry__object *ferry__pipe_new(ferry__kind kind, size_t bytes) {
-    ferry__object *object = ferry__object_new(kind, bytes);
-    if (object == NULL) return NULL;
-    object->asked.hEvent = object->handle[FERRY__EVENT] = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (object->asked.hEvent != NULL) return object;
-    free(object);
-    return NULL;
-}
-
 /* Ends what a pipe was asked for, unless it is done: the bytes that were read or written. */
 static DWORD ferry__cease(HANDLE pipe, OVERLAPPED *asked) {
     DWORD done = 0;
@@ -67,7 +57,7 @@ static DWORD ferry__cease(HANDLE pipe, OVERLAPPED *asked) {
 
 /* Takes the pipe over, also on failure. */
 static int ferry__stream_new(HANDLE pipe, ferry__os *out, ferry_why *why) {
-    ferry__object *stream = ferry__pipe_new(FERRY__IS_STREAM, sizeof(ferry__stream));
+    ferry__object *stream = ferry__object_new(FERRY__IS_STREAM, sizeof(ferry__stream));
     if (stream == NULL) return CloseHandle(pipe), ferry__no_memory(why);
     stream->handle[FERRY__MAIN] = pipe;
     *out = (ferry__os)stream;
@@ -312,7 +302,7 @@ static int ferry__doorway_open(ferry__doorway *doorway) {
 }
 
 int ferry__platform_listen(const char *path, ferry__listener *out, ferry_why *why) {
-    ferry__object *object = ferry__pipe_new(FERRY__IS_LISTENER, sizeof(ferry__doorway));
+    ferry__object *object = ferry__object_new(FERRY__IS_LISTENER, sizeof(ferry__doorway));
     ferry__doorway *doorway = (ferry__doorway *)object;
     WCHAR wide[FERRY__MOST_WIDE];
     HANDLE name;
