@@ -1,9 +1,9 @@
 """Writes the library as two files, for who compiles it into a program of their own: amalgamate.py FOLDER.
 
-It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, without
-comments and without what only several files need: guards, a second include of what is there, prototypes of what is
-defined before it is used. All that is internal is static, and its names begin with fy_ for ferry__. To the compiler
-both are the same code.
+It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, each behind
+its headers, as far as they are new; without comments and without what only several files need: guards, a second include
+of what is there, prototypes of what is defined before it is used. All that is internal is static, and its names begin
+with fy_ for ferry__. To the compiler both are the same code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,20 @@ def without_comments(text: str) -> str:
     bare = _TOKEN.sub(lambda found: " " if found[0].startswith("/") else found[0], text)
     lines = [_INDENT.sub(lambda found: "\t" * (len(found[0]) // 4), line.rstrip()) for line in bare.splitlines()]
     lines = [_CONTINUED.sub(r" \\", line) for line in lines]
-    return "\n".join(lines).strip() + "\n"
+    return "\n".join(continued(lines)).strip() + "\n"
+
+
+def continued(lines: list[str]) -> Iterator[str]:
+    """The lines, those that lie inside parentheses a tab deeper than the one that they go on with."""
+    depth, indent = 0, ""
+    for line in lines:
+        bare = _TOKEN.sub("", line)
+        within = depth > 0 and not bare.startswith("#")
+        if depth == 0:
+            indent = line[: len(line) - len(line.lstrip("\t"))]
+        if not _CONDITION.match(bare):
+            depth += bare.count("(") - bare.count(")")
+        yield f"{indent}\t{line.lstrip()}" if within else line
 
 
 def inlined(name: str, met: list[set[str]]) -> Iterator[str]:
@@ -45,7 +58,8 @@ def inlined(name: str, met: list[set[str]]) -> Iterator[str]:
     met has what was included, for each condition that stands around this place: what is met under one has not been met
     by the others.
     """
-    yield f"/* ---- {name} ---- */\n"
+    if name.endswith(".c"):
+        yield f"\n/* ---- {name} ---- */\n"
     text = without_comments((SOURCES / name).read_text(encoding="utf-8"))
     guarded = _GUARDED.fullmatch(text)
     for line in (guarded[2].strip() + "\n" if guarded else text).splitlines(keepends=True):
