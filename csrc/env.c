@@ -501,14 +501,9 @@ static int ferry__env_refuse(ferry_env *env, const char *text) {
 /* Is there an action that the program must not index with? Then it is answered here. */
 static int ferry__env_refuse_actions(ferry_env *env, ferry_turn *turn) {
     ferry_why why;
-    uint32_t i;
-    for (i = 0; i < turn->num_fields; i++)
-        if (env->spec.entries[i].role == FERRY_ACTION &&
-            ferry__spec_check_action(&env->spec, i, (const char *)turn->data[i], turn->rows, turn->num_rows, &why) < 0) {
-            (void)ferry__env_refuse(env, why.text);
-            return 1;
-        }
-    return 0;
+    if (ferry__spec_check_actions(&env->spec, env->message, turn->rows, turn->num_rows, &why) == 0) return 0;
+    (void)ferry__env_refuse(env, why.text);
+    return 1;
 }
 
 /* Copies the actions and checks them: 1 the program's turn, 0 it was answered here. */

@@ -141,11 +141,6 @@ void ferry__ring_write(ferry__ring *ring, const char *request, const ferry__slot
 
 /* ---- Reading ---- */
 
-/* Is [offset, offset + bytes) inside [from, end), and offset aligned? */
-static int ferry__lies_in(uint64_t offset, uint64_t bytes, uint64_t from, uint64_t end, uint64_t align) {
-    return offset % align == 0 && offset >= from && offset <= end && bytes <= end - offset;
-}
-
 /* Everything that reading relies on. */
 static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
     const ferry__ring_head *head = &reader->head;

@@ -5,6 +5,8 @@
 #include "errors.h"
 #include "lane.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *ferry__role_name(int role) { return role == FERRY_OBSERVATION ? "observation" : role == FERRY_ACTION ? "action" : "info"; }
@@ -12,6 +14,34 @@ const char *ferry__role_name(int role) { return role == FERRY_OBSERVATION ? "obs
 uint64_t ferry__stride(const ferry__entry *entry, uint64_t element_bytes) {
     if (entry->kind == FERRY_DICT || entry->kind == FERRY_TUPLE || entry->kind == FERRY_OTHER) return 0;
     return entry->capacity == 0 ? element_bytes : ferry__round_up(sizeof(ferry_list) + element_bytes * entry->capacity, 8);
+}
+
+int ferry__wrong_field(const ferry__entry *entry, const char *path, ferry_why *why, const char *format, ...) {
+    char wrong[sizeof why->text];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(wrong, sizeof wrong, format, arguments);
+    va_end(arguments);
+    return ferry__fail(why, FERRY_ESPEC, "%s '%s'%s", ferry__role_name(entry->role), path, wrong);
+}
+
+int ferry__measure_field(const ferry__entry *entry, uint64_t rows, const char *path, uint64_t *bytes, ferry_why *why) {
+    const uint64_t most = FERRY__MAX_FIELD_BYTES / rows;
+    uint32_t i;
+    int fits = 1;
+    *bytes = ferry_dtype_bytes(entry->dtype);
+    if (entry->role > FERRY_INFO) return ferry__fail(why, FERRY_ESPEC, "field '%s' has the unknown role %d", path, entry->role);
+    if (entry->kind > FERRY_OTHER) return ferry__wrong_field(entry, path, why, " has the unknown kind %d", entry->kind);
+    if (*bytes == 0) return ferry__wrong_field(entry, path, why, " has the unknown dtype %d", entry->dtype);
+    if (entry->ndim > FERRY_MAX_NDIM)
+        return ferry__wrong_field(entry, path, why, " has %d dimensions; %d are possible", entry->ndim, FERRY_MAX_NDIM);
+    for (i = 0; i < entry->ndim && fits; i++) {
+        fits = *bytes == 0 || entry->shape[i] <= most / *bytes;
+        *bytes *= entry->shape[i];
+    }
+    if (fits && (entry->capacity == 0 || *bytes <= most / entry->capacity)) return 0;
+    return ferry__fail(why, FERRY_ETOOBIG, "%s '%s' of %u rows is larger than %llu bytes", ferry__role_name(entry->role), path,
+                       (uint32_t)rows, (unsigned long long)FERRY__MAX_FIELD_BYTES);
 }
 
 /* Is it the shortest UTF-8 for Unicode scalars, without a zero? */
@@ -32,11 +62,6 @@ static int ferry__is_utf8(const char *text, uint64_t bytes) {
         if (c < least || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) return 0;
     }
     return 1;
-}
-
-/* Is [offset, offset + bytes) inside [0, end), and offset aligned? */
-static int ferry__inside(uint64_t offset, uint64_t bytes, uint64_t end, uint64_t align) {
-    return offset % align == 0 && offset <= end && bytes <= end - offset;
 }
 
 /* Is every lower bound at most its upper one? */
@@ -71,71 +96,62 @@ static int ferry__is_inside(const char *leaf, uint64_t leaf_bytes, const char *p
            (leaf_bytes == 0 || path[leaf_bytes] == '/' || path[leaf_bytes] == '#');
 }
 
-/* Is there room for what a field holds at the end of an episode, where an autoreset would overwrite it, and only there? */
-static int ferry__final_is_inside(const ferry__spec *spec, const ferry__entry *entry, uint64_t env_end) {
-    uint64_t rows = spec->group.num_rows;
-    int wanted = entry->role != FERRY_ACTION && (spec->group.flags & FERRY__AUTORESET_MASK) == FERRY_AUTORESET_SAME_STEP;
-    if (!wanted) return entry->final_offset == 0 && entry->final_present_offset == 0;
-    if (entry->final_offset < sizeof(ferry__slot) || !ferry__inside(entry->final_offset, entry->stride * rows, env_end, 8)) return 0;
-    if (entry->role != FERRY_INFO) return entry->final_present_offset == 0;
-    return entry->final_present_offset >= sizeof(ferry__slot) && ferry__inside(entry->final_present_offset, rows, env_end, 1);
+/* Is it UTF-8 inside the pool, followed by a zero? */
+static int ferry__is_text(const ferry__spec *spec, uint64_t offset, uint64_t bytes) {
+    return ferry__lies_in(offset, bytes + 1, 0, spec->header.pool_bytes, 1) && spec->pool[offset + bytes] == 0 &&
+           ferry__is_utf8(spec->pool + offset, bytes);
 }
 
-static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry, uint64_t agent_end, uint64_t env_end, ferry_why *why) {
-    uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, bytes = ferry_dtype_bytes(entry->dtype), size = bytes, bound;
-    uint64_t end = entry->role == FERRY_ACTION ? agent_end : env_end;
+/* Does it lie in a message, behind the head? */
+static int ferry__in_slot(uint64_t offset, uint64_t bytes, uint64_t end, uint64_t align) {
+    return ferry__lies_in(offset, bytes, sizeof(ferry__slot), end, align);
+}
+
+/* Is there room for what a field holds at the end of an episode, where it is wanted, and only there? */
+static int ferry__final_is_inside(const ferry__spec *spec, const ferry__entry *entry, uint64_t env_end) {
+    uint64_t rows = spec->group.num_rows;
+    int wanted = ferry__has_final(&spec->group, entry);
+    if (wanted ? !ferry__in_slot(entry->final_offset, entry->stride * rows, env_end, 8) : entry->final_offset != 0) return 0;
+    if (wanted && entry->role == FERRY_INFO) return ferry__in_slot(entry->final_present_offset, rows, env_end, 1);
+    return entry->final_present_offset == 0;
+}
+
+static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry, const uint64_t slot_ends[2], ferry_why *why) {
     const char *path;
-    uint32_t i;
-    if (!ferry__inside(entry->path_offset, (uint64_t)entry->path_bytes + 1, pool, 1) ||
-        spec->pool[entry->path_offset + entry->path_bytes] != 0 || entry->path_bytes > FERRY__MAX_PATH ||
-        !ferry__is_utf8(spec->pool + entry->path_offset, entry->path_bytes))
+    const int is_integer = entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY;
+    uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, env_end = slot_ends[FERRY__ENV - 1], bytes, bound;
+    if (!ferry__is_text(spec, entry->path_offset, entry->path_bytes) || entry->path_bytes > FERRY__MAX_PATH)
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
     path = spec->pool + entry->path_offset;
     if (entry->role != FERRY_INFO && !ferry__is_path(path))
         return ferry__fail(why, FERRY_ESPEC, "'%s' is no path: keys are joined by '/', places in a Tuple written '#0' ('pair#0', '#1/x')",
                            path);
-    if (entry->role > FERRY_INFO || entry->kind > FERRY_OTHER || bytes == 0 || entry->ndim > FERRY_MAX_NDIM ||
-        entry->bounds > FERRY__BOUNDS_EACH)
-        return ferry__fail(why, FERRY_ESPEC, "field '%s' has an unknown role, kind, dtype or bounds (%d, %d, %d, %d)", path, entry->role,
-                           entry->kind, entry->dtype, entry->bounds);
-    if ((entry->kind == FERRY_DISCRETE && entry->ndim != 0) ||
-        (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && (entry->dtype < FERRY_I8 || entry->dtype > FERRY_U64)) ||
-        (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_DISCRETE && entry->bounds == FERRY__BOUNDS_NONE))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s': shape, dtype or bounds do not fit its kind", ferry__role_name(entry->role), path);
-    if (entry->kind >= FERRY_DICT && (entry->ndim != 0 || entry->bounds != FERRY__BOUNDS_NONE ||
-                                      (entry->capacity != 0) != (entry->kind == FERRY_STRING) || ferry_dtype_bytes(entry->dtype) != 1))
-        return ferry__fail(why, FERRY_ESPEC,
-                           "%s '%s': a string has a capacity, an empty Dict or Tuple has none, and all of them neither shape nor bounds",
-                           ferry__role_name(entry->role), path);
-    if (entry->role == FERRY_INFO && entry->kind == FERRY_OTHER)
-        return ferry__fail(why, FERRY_ESPEC, "info '%s': an info of kind FERRY_OTHER needs no field; put it into the blob", path);
-    if (entry->role == FERRY_ACTION && entry->kind == FERRY_OTHER && spec->realtime)
-        return ferry__fail(why, FERRY_ESPEC,
-                           "action '%s' is of kind FERRY_OTHER, which travels in blobs, and in real time actions have none", path);
-    for (i = 0; i < entry->ndim; i++) {
-        if (bytes != 0 && entry->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
-            return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
-        bytes *= entry->shape[i];
-    }
-    if (entry->capacity != 0 && bytes > FERRY__MAX_FIELD_BYTES / entry->capacity)
-        return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
-    if (entry->stride != ferry__stride(entry, bytes) || !ferry__inside(entry->offset, entry->stride * rows, end, 8) ||
-        entry->offset < sizeof(ferry__slot))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' does not lie inside its slot", ferry__role_name(entry->role), path);
-    if (entry->stride * rows > FERRY__MAX_FIELD_BYTES) return ferry__fail(why, FERRY_ESPEC, "field '%s' is too large", path);
-    if (entry->role == FERRY_INFO &&
-        (entry->present_offset < sizeof(ferry__slot) || !ferry__inside(entry->present_offset, rows, env_end, 1)))
-        return ferry__fail(why, FERRY_ESPEC, "info '%s' has no presence inside its slot", path);
-    if (!ferry__final_is_inside(spec, entry, env_end))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has no room for the end of an episode inside its slot, or has it without need",
-                           ferry__role_name(entry->role), path);
-    bound = entry->bounds == FERRY__BOUNDS_EACH ? bytes : entry->bounds == FERRY__BOUNDS_SCALAR ? size : 0;
-    if (!ferry__inside(entry->low_offset, bound, pool, 8) || !ferry__inside(entry->high_offset, bound, pool, 8))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s': its bounds do not lie inside the pool", ferry__role_name(entry->role), path);
-    if (!ferry__bounds_in_order(entry, spec->pool + entry->low_offset, spec->pool + entry->high_offset, bound))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s': a lower bound is above its upper bound", ferry__role_name(entry->role), path);
     if (entry->role == FERRY_INFO && entry->path_bytes == 0)
         return ferry__fail(why, FERRY_ESPEC, "an info needs a path: its key in the info dict");
+    if (ferry__measure_field(entry, rows, path, &bytes, why) < 0) return why->code;
+    if ((entry->kind == FERRY_DISCRETE && entry->ndim != 0) || (is_integer && (entry->dtype < FERRY_I8 || entry->dtype > FERRY_U64)) ||
+        (is_integer && entry->kind != FERRY_MULTI_BINARY && entry->bounds == FERRY__BOUNDS_NONE) || entry->bounds > FERRY__BOUNDS_EACH)
+        return ferry__wrong_field(entry, path, why, ": shape, dtype or bounds do not fit its kind");
+    if (entry->kind >= FERRY_DICT && (entry->ndim != 0 || entry->bounds != FERRY__BOUNDS_NONE ||
+                                      (entry->capacity != 0) != (entry->kind == FERRY_STRING) || ferry_dtype_bytes(entry->dtype) != 1))
+        return ferry__wrong_field(entry, path, why,
+                                  ": a string has a capacity, an empty Dict or Tuple has none, and all of them neither shape nor bounds");
+    if (entry->role == FERRY_INFO && entry->kind == FERRY_OTHER)
+        return ferry__wrong_field(entry, path, why, ": an info of kind FERRY_OTHER needs no field; put it into the blob");
+    if (entry->role == FERRY_ACTION && entry->kind == FERRY_OTHER && spec->realtime)
+        return ferry__wrong_field(entry, path, why, " is of kind FERRY_OTHER, which travels in blobs, and in real time actions have none");
+    if (entry->stride != ferry__stride(entry, bytes) ||
+        !ferry__in_slot(entry->offset, entry->stride * rows, slot_ends[ferry__writer(entry)], 8))
+        return ferry__wrong_field(entry, path, why, " does not lie inside its slot");
+    if (entry->role == FERRY_INFO && !ferry__in_slot(entry->present_offset, rows, env_end, 1))
+        return ferry__wrong_field(entry, path, why, " has no presence inside its slot");
+    if (!ferry__final_is_inside(spec, entry, env_end))
+        return ferry__wrong_field(entry, path, why, " has no room for the end of an episode inside its slot, or has it without need");
+    bound = entry->bounds == FERRY__BOUNDS_EACH ? bytes : entry->bounds == FERRY__BOUNDS_SCALAR ? ferry_dtype_bytes(entry->dtype) : 0;
+    if (!ferry__lies_in(entry->low_offset, bound, 0, pool, 8) || !ferry__lies_in(entry->high_offset, bound, 0, pool, 8))
+        return ferry__wrong_field(entry, path, why, ": its bounds do not lie inside the pool");
+    if (!ferry__bounds_in_order(entry, spec->pool + entry->low_offset, spec->pool + entry->high_offset, bound))
+        return ferry__wrong_field(entry, path, why, ": a lower bound is above its upper bound");
     return 0;
 }
 
@@ -153,13 +169,12 @@ int ferry__spec_check_header(const ferry__header *header, uint64_t region_bytes,
         header->group_bytes > FERRY__PAGE || header->field_bytes > FERRY__PAGE || header->num_groups != 1 ||
         header->num_fields > FERRY__MAX_FIELDS)
         return ferry__fail(why, FERRY_ESPEC, "the sizes in the peer's region do not fit together");
-    if (!ferry__inside(header->groups_offset, header->group_bytes, region_bytes, 8) ||
-        !ferry__inside(header->fields_offset, (uint64_t)header->field_bytes * header->num_fields, region_bytes, 8) ||
-        !ferry__inside(header->pool_offset, header->pool_bytes, region_bytes, 8) ||
-        !ferry__inside(header->agent_offset, header->agent_bytes, region_bytes, FERRY__PAGE) ||
-        !ferry__inside(header->env_offset, header->env_bytes, region_bytes, FERRY__PAGE) || header->agent_bytes % FERRY__PAGE != 0 ||
-        header->agent_bytes == 0 || header->env_bytes == 0 || header->agent_offset < header->header_bytes ||
-        header->env_offset < header->header_bytes ||
+    if (!ferry__lies_in(header->groups_offset, header->group_bytes, 0, region_bytes, 8) ||
+        !ferry__lies_in(header->fields_offset, (uint64_t)header->field_bytes * header->num_fields, 0, region_bytes, 8) ||
+        !ferry__lies_in(header->pool_offset, header->pool_bytes, 0, region_bytes, 8) ||
+        !ferry__lies_in(header->agent_offset, header->agent_bytes, header->header_bytes, region_bytes, FERRY__PAGE) ||
+        !ferry__lies_in(header->env_offset, header->env_bytes, header->header_bytes, region_bytes, FERRY__PAGE) ||
+        header->agent_bytes % FERRY__PAGE != 0 || header->agent_bytes == 0 || header->env_bytes == 0 ||
         (header->agent_offset < header->env_offset + header->env_bytes && header->env_offset < header->agent_offset + header->agent_bytes))
         return ferry__fail(why, FERRY_ESPEC, "the parts of the peer's region do not lie inside it");
     return 0;
@@ -167,9 +182,8 @@ int ferry__spec_check_header(const ferry__header *header, uint64_t region_bytes,
 
 /* The bytes from the slot to the end of its part, or 0 if the slot is not in there. */
 static uint64_t ferry__slot_room(uint64_t slot, uint64_t part, uint64_t part_bytes) {
-    uint64_t first = part + sizeof(ferry__line);
-    if (slot % 64 != 0 || slot < first || slot > part + part_bytes || part + part_bytes - slot < sizeof(ferry__slot)) return 0;
-    return part + part_bytes - slot;
+    uint64_t end = part + part_bytes;
+    return ferry__lies_in(slot, sizeof(ferry__slot), part + sizeof(ferry__line), end, 64) ? end - slot : 0;
 }
 
 /* Integers that engines index with, counts among them. */
@@ -194,10 +208,8 @@ static int ferry__lanes_are_inside(const ferry__spec *spec, uint64_t agent_end, 
     if (!spec->realtime)
         return (header->frame_slots | header->action_slots | group->action_moment_offset | group->frame_moment_offset) == 0;
     if (group->num_rows != 1 || (group->flags & FERRY__AUTORESET_MASK) != FERRY_AUTORESET_DISABLED ||
-        header->env_bytes < FERRY__LANES_END || group->action_moment_offset < sizeof(ferry__slot) ||
-        group->frame_moment_offset < sizeof(ferry__slot) ||
-        !ferry__inside(group->action_moment_offset, sizeof(ferry__moment), agent_end, 8) ||
-        !ferry__inside(group->frame_moment_offset, sizeof(ferry__moment), env_end, 8) || header->action_slots > header->region_bytes ||
+        header->env_bytes < FERRY__LANES_END || !ferry__in_slot(group->action_moment_offset, sizeof(ferry__moment), agent_end, 8) ||
+        !ferry__in_slot(group->frame_moment_offset, sizeof(ferry__moment), env_end, 8) || header->action_slots > header->region_bytes ||
         header->frame_slots > header->region_bytes)
         return 0;
     for (i = 0; i < FERRY__LANE_SLOTS; i++) {
@@ -212,83 +224,77 @@ static int ferry__lanes_are_inside(const ferry__spec *spec, uint64_t agent_end, 
     return header->env_slot[0] >= header->env_offset + FERRY__LANES_END && header->env_slot[1] >= header->env_offset + FERRY__LANES_END;
 }
 
+/* Do two fields' paths go together? */
+static int ferry__check_paths(const ferry__spec *spec, const ferry__entry *entry, const ferry__entry *other, ferry_why *why) {
+    const char *one = spec->pool + other->path_offset, *two = spec->pool + entry->path_offset;
+    if (other->role != entry->role) return 0;
+    if (strcmp(one, two) == 0) return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role), two);
+    if (entry->role != FERRY_INFO && (ferry__is_inside(one, other->path_bytes, two, entry->path_bytes) ||
+                                      ferry__is_inside(two, entry->path_bytes, one, other->path_bytes)))
+        return ferry__fail(why, FERRY_ESPEC, "the %ss '%s' and '%s' contradict each other: one place cannot be a leaf and hold others",
+                           ferry__role_name(entry->role), one, two);
+    return 0;
+}
+
 int ferry__spec_check(ferry__spec *spec, ferry_why *why) {
     const ferry__header *header = &spec->header;
     const ferry__group *group = &spec->group;
-    uint64_t rows = group->num_rows, agent, env[2], least, columns[8][2], end;
+    uint64_t rows = group->num_rows, slot_ends[2], other_slot, *ends = spec->fields_end;
     uint32_t i, j;
-    agent = ferry__slot_room(header->agent_slot, header->agent_offset, header->agent_bytes);
-    env[0] = ferry__slot_room(header->env_slot[0], header->env_offset, header->env_bytes);
-    env[1] = ferry__slot_room(header->env_slot[1], header->env_offset, header->env_bytes);
-    least = env[0] < env[1] ? env[0] : env[1];
-    if (agent == 0 || least == 0) return ferry__fail(why, FERRY_ESPEC, "a slot does not lie inside its part of the region");
+    slot_ends[FERRY__AGENT - 1] = ferry__slot_room(header->agent_slot, header->agent_offset, header->agent_bytes);
+    slot_ends[FERRY__ENV - 1] = ferry__slot_room(header->env_slot[0], header->env_offset, header->env_bytes);
+    other_slot = ferry__slot_room(header->env_slot[1], header->env_offset, header->env_bytes);
+    if (other_slot < slot_ends[FERRY__ENV - 1]) slot_ends[FERRY__ENV - 1] = other_slot;
+    if (slot_ends[0] == 0 || slot_ends[1] == 0) return ferry__fail(why, FERRY_ESPEC, "a slot does not lie inside its part of the region");
     if (rows == 0 || rows > FERRY_MAX_ROWS)
         return ferry__fail(why, FERRY_ESPEC, "an environment of %llu rows; 1 to %d are possible", (unsigned long long)rows, FERRY_MAX_ROWS);
     if (group->num_fields != header->num_fields || group->first_field != 0 || (group->flags & ~FERRY__FLAGS_KNOWN) != 0 ||
         (group->flags & FERRY__AUTORESET_MASK) > FERRY_AUTORESET_SAME_STEP)
         return ferry__fail(why, FERRY_ESPEC, "the fields or flags of the group do not fit together");
     spec->num_checked = spec->num_infos = 0;
-    columns[0][0] = group->seed_offset, columns[0][1] = 8, columns[1][0] = group->rows_offset, columns[1][1] = 4;
-    columns[2][0] = group->reward_offset, columns[2][1] = 8, columns[3][0] = group->episode_offset, columns[3][1] = 8;
-    columns[4][0] = group->terminated_offset, columns[5][0] = group->truncated_offset;
-    columns[6][0] = group->status_offset, columns[7][0] = group->active_offset;
-    columns[4][1] = columns[5][1] = columns[6][1] = columns[7][1] = 1;
     spec->parts_begin = header->agent_offset < header->env_offset ? header->agent_offset : header->env_offset;
-    spec->columns_end[0] = spec->columns_end[1] = sizeof(ferry__slot);
-    for (i = 0; i < 8; i++) {
-        if (columns[i][0] < sizeof(ferry__slot) ||
-            !ferry__inside(columns[i][0], columns[i][1] * rows, i < 2 ? agent : least, columns[i][1]))
+    ends[0] = ends[1] = sizeof(ferry__slot);
+    for (i = 0; i < FERRY__COLUMNS; i++) {
+        const ferry__column *column = &ferry__columns_of_group[i];
+        uint64_t offset = *ferry__column_offset((ferry__group *)group, column);
+        if (!ferry__in_slot(offset, column->bytes * rows, slot_ends[column->writer - 1], column->bytes))
             return ferry__fail(why, FERRY_ESPEC, "a column of the group does not lie inside its slot");
-        ferry__extend(&spec->columns_end[(i < 2 ? FERRY__AGENT : FERRY__ENV) - 1], columns[i][0] + columns[i][1] * rows);
+        ferry__extend(&ends[column->writer - 1], offset + column->bytes * rows);
     }
-    if (header->agent_blob < sizeof(ferry__slot) || header->env_blob < sizeof(ferry__slot) ||
-        !ferry__inside(header->agent_blob, header->blob_bytes, agent, 8) || !ferry__inside(header->env_blob, header->blob_bytes, least, 8))
+    if (!ferry__in_slot(header->agent_blob, header->blob_bytes, slot_ends[FERRY__AGENT - 1], 8) ||
+        !ferry__in_slot(header->env_blob, header->blob_bytes, slot_ends[FERRY__ENV - 1], 8))
         return ferry__fail(why, FERRY_ESPEC, "the room for blobs does not lie inside its slot");
     spec->realtime = (header->incompat & FERRY__FEATURE_REALTIME) != 0;
-    if (!ferry__lanes_are_inside(spec, agent, least))
+    if (!ferry__lanes_are_inside(spec, slot_ends[FERRY__AGENT - 1], slot_ends[FERRY__ENV - 1]))
         return ferry__fail(why, FERRY_ESPEC, "the slots for frames and actions do not lie inside their parts of the region");
     if (spec->realtime) {
-        ferry__extend(&spec->columns_end[FERRY__AGENT - 1], group->action_moment_offset + sizeof(ferry__moment));
-        ferry__extend(&spec->columns_end[FERRY__ENV - 1], group->frame_moment_offset + sizeof(ferry__moment));
+        ferry__extend(&ends[FERRY__AGENT - 1], group->action_moment_offset + sizeof(ferry__moment));
+        ferry__extend(&ends[FERRY__ENV - 1], group->frame_moment_offset + sizeof(ferry__moment));
     }
-    if (!ferry__inside(header->name_offset, (uint64_t)header->name_bytes + 1, header->pool_bytes, 1) ||
-        spec->pool[header->name_offset + header->name_bytes] != 0 ||
-        !ferry__is_utf8(spec->pool + header->name_offset, header->name_bytes) ||
-        !ferry__inside(header->about_offset, header->about_bytes, header->pool_bytes, 1) || header->about_bytes > FERRY__MAX_ABOUT ||
+    if (!ferry__is_text(spec, header->name_offset, header->name_bytes) ||
+        !ferry__lies_in(header->about_offset, header->about_bytes, 0, header->pool_bytes, 1) || header->about_bytes > FERRY__MAX_ABOUT ||
         header->about_format > FERRY_TEXT || (header->blob_format != FERRY_JSON && header->blob_format != FERRY_MSGPACK))
         return ferry__fail(why, FERRY_ESPEC, "the name or the description of the environment is not valid");
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
-        if (ferry__check_entry(spec, entry, agent, least, why) < 0) return why->code;
+        if (ferry__check_entry(spec, entry, slot_ends, why) < 0) return why->code;
         spec->num_infos += entry->role == FERRY_INFO;
-        if (entry->role == FERRY_INFO) ferry__extend(&spec->columns_end[FERRY__ENV - 1], entry->present_offset + rows);
-        for (j = 0; j < i; j++) {
-            const ferry__entry *other = &spec->entries[j];
-            if (other->role == entry->role && other->path_bytes == entry->path_bytes &&
-                memcmp(spec->pool + other->path_offset, spec->pool + entry->path_offset, entry->path_bytes) == 0)
-                return ferry__fail(why, FERRY_ESPEC, "two %ss have the path '%s'", ferry__role_name(entry->role),
-                                   spec->pool + entry->path_offset);
-            if (other->role == entry->role && entry->role != FERRY_INFO &&
-                (ferry__is_inside(spec->pool + other->path_offset, other->path_bytes, spec->pool + entry->path_offset, entry->path_bytes) ||
-                 ferry__is_inside(spec->pool + entry->path_offset, entry->path_bytes, spec->pool + other->path_offset, other->path_bytes)))
-                return ferry__fail(why, FERRY_ESPEC,
-                                   "the %ss '%s' and '%s' contradict each other: one place cannot be a leaf and hold others",
-                                   ferry__role_name(entry->role), spec->pool + other->path_offset, spec->pool + entry->path_offset);
-        }
+        spec->num_checked += entry->role == FERRY_ACTION && ferry__is_checked(entry);
+        if (entry->role == FERRY_INFO) ferry__extend(&ends[FERRY__ENV - 1], entry->present_offset + rows);
+        for (j = 0; j < i; j++)
+            if (ferry__check_paths(spec, entry, &spec->entries[j], why) < 0) return why->code;
     }
-    for (i = 0; i < 2; i++) spec->fields_end[i] = spec->columns_end[i];
+    memcpy(spec->columns_end, ends, sizeof spec->columns_end);
     for (i = 0; i < header->num_fields; i++) {
         const ferry__entry *entry = &spec->entries[i];
-        uint32_t writer = (entry->role == FERRY_ACTION ? FERRY__AGENT : FERRY__ENV) - 1;
+        uint32_t writer = ferry__writer(entry);
         if (entry->offset < spec->columns_end[writer])
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s' lies before the end of the columns", ferry__role_name(entry->role),
-                               spec->pool + entry->path_offset);
-        end = (entry->final_offset > entry->offset ? entry->final_offset : entry->offset) + entry->stride * rows;
-        if (entry->final_present_offset != 0) ferry__extend(&spec->fields_end[writer], entry->final_present_offset + rows);
-        if (entry->role == FERRY_ACTION && ferry__is_checked(entry)) spec->num_checked++;
-        ferry__extend(&spec->fields_end[writer], end);
+            return ferry__wrong_field(entry, spec->pool + entry->path_offset, why, " lies before the end of the columns");
+        ferry__extend(&ends[writer], entry->offset + entry->stride * rows);
+        if (entry->final_offset != 0) ferry__extend(&ends[writer], entry->final_offset + entry->stride * rows);
+        if (entry->final_present_offset != 0) ferry__extend(&ends[writer], entry->final_present_offset + rows);
     }
-    if (header->agent_blob < spec->fields_end[FERRY__AGENT - 1] || header->env_blob < spec->fields_end[FERRY__ENV - 1])
+    if (header->agent_blob < ends[FERRY__AGENT - 1] || header->env_blob < ends[FERRY__ENV - 1])
         return ferry__fail(why, FERRY_ESPEC, "the room for blobs begins before the end of the fields");
     return 0;
 }
@@ -342,19 +348,21 @@ static int ferry__numbers_inside(const char *values, const uint32_t *rows, uint3
     return !wrong;
 }
 
-int ferry__spec_check_action(const ferry__spec *spec, uint32_t field, const char *values, const uint32_t *rows, uint32_t count,
-                             ferry_why *why) {
-    const ferry__entry *entry = &spec->entries[field];
-    uint32_t i;
-    if (!ferry__is_checked(entry)) return 0;
-    if (entry->kind == FERRY_DISCRETE && entry->dtype == FERRY_I64 && entry->capacity == 0 &&
-        ferry__numbers_inside(values, rows, count, ferry__integer_at(FERRY_I64, spec->pool + entry->low_offset),
-                              ferry__integer_at(FERRY_I64, spec->pool + entry->high_offset)))
-        return 0;
-    for (i = 0; i < count; i++)
-        if (ferry__check_one_action(spec, entry, values + entry->stride * rows[i], why) < 0) {
-            if (spec->group.num_rows > 1) ferry__also(why, " (row %u)", rows[i]);
-            return why->code;
-        }
+int ferry__spec_check_actions(const ferry__spec *spec, const char *message, const uint32_t *rows, uint32_t count, ferry_why *why) {
+    uint32_t i, k;
+    for (i = 0; i < spec->header.num_fields; i++) {
+        const ferry__entry *entry = &spec->entries[i];
+        const char *values = message + entry->offset;
+        if (entry->role != FERRY_ACTION || !ferry__is_checked(entry)) continue;
+        if (entry->kind == FERRY_DISCRETE && entry->dtype == FERRY_I64 && entry->capacity == 0 &&
+            ferry__numbers_inside(values, rows, count, ferry__integer_at(FERRY_I64, spec->pool + entry->low_offset),
+                                  ferry__integer_at(FERRY_I64, spec->pool + entry->high_offset)))
+            continue;
+        for (k = 0; k < count; k++)
+            if (ferry__check_one_action(spec, entry, values + entry->stride * rows[k], why) < 0) {
+                if (spec->group.num_rows > 1) ferry__also(why, " (row %u)", rows[k]);
+                return why->code;
+            }
+    }
     return 0;
 }

@@ -47,35 +47,32 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
     if (entry->kind == FERRY_DISCRETE) {
         int64_t last;
         if (field->n < 1 || field->start > INT64_MAX - (field->n - 1))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': a Discrete needs n >= 1 (here n = %lld, start = %lld)",
-                               ferry__role_name(entry->role), path, (long long)field->n, (long long)field->start);
+            return ferry__wrong_field(entry, path, why, ": a Discrete needs n >= 1 (here n = %lld, start = %lld)", (long long)field->n,
+                                      (long long)field->start);
         last = field->start + (field->n - 1);
         ferry__element(entry->dtype, 0, field->start, 1, low);
         ferry__element(entry->dtype, 0, last, 1, high);
         if (ferry__integer_range(entry->dtype, &least, &most) && size < 8 && ((double)field->start < least || (double)last > most))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': the dtype cannot hold the values %lld to %lld", ferry__role_name(entry->role),
-                               path, (long long)field->start, (long long)last);
+            return ferry__wrong_field(entry, path, why, ": the dtype cannot hold the values %lld to %lld", (long long)field->start,
+                                      (long long)last);
     } else if (entry->kind == FERRY_MULTI_BINARY) {
         ferry__element(entry->dtype, 0, 1, 1, high);
     } else {
         if (field->low == 0 && field->high == 0 && entry->kind == FERRY_MULTI_DISCRETE)
-            return ferry__fail(why, FERRY_ESPEC,
-                               "%s '%s': a MultiDiscrete takes its ranges from low_each and high_each, or low and high; none are set",
-                               ferry__role_name(entry->role), path);
+            return ferry__wrong_field(entry, path, why,
+                                      ": a MultiDiscrete takes its ranges from low_each and high_each, or low and high; none are set");
         if (field->low == 0 && field->high == 0 && entry->kind == FERRY_BOX) {
             entry->bounds = FERRY__BOUNDS_NONE;
             return 0;
         }
         if (!(field->low <= field->high))
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': low (%g) is above high (%g)", ferry__role_name(entry->role), path, field->low,
-                               field->high);
+            return ferry__wrong_field(entry, path, why, ": low (%g) is above high (%g)", field->low, field->high);
         if (entry->dtype == FERRY_F16)
-            return ferry__fail(why, FERRY_ESPEC, "%s '%s': give the bounds of 16-bit floats by low_each and high_each",
-                               ferry__role_name(entry->role), path);
+            return ferry__wrong_field(entry, path, why, ": give the bounds of 16-bit floats by low_each and high_each");
         if (ferry__integer_range(entry->dtype, &least, &most) && (field->low < least || field->high > most))
-            return ferry__fail(why, FERRY_ESPEC,
-                               "%s '%s': the dtype cannot hold the bounds %g to %g as written; use low_each and high_each",
-                               ferry__role_name(entry->role), path, field->low, field->high);
+            return ferry__wrong_field(entry, path, why,
+                                      ": the dtype cannot hold the bounds %g to %g as written; use low_each and high_each", field->low,
+                                      field->high);
         ferry__element(entry->dtype, field->low, 0, 0, low);
         ferry__element(entry->dtype, field->high, 0, 0, high);
     }
@@ -84,41 +81,22 @@ static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, f
     return 0;
 }
 
-static int ferry__entry_of(const ferry_field *field, ferry__entry *entry, ferry__pool *pool, ferry_why *why) {
+static int ferry__entry_of(const ferry_field *field, uint32_t rows, ferry__entry *entry, ferry__pool *pool, ferry_why *why) {
     static const uint8_t usual[] = {FERRY_F32, FERRY_I64, FERRY_I64, FERRY_I8, FERRY_U8, FERRY_U8, FERRY_U8, FERRY_U8};
     const char *path = field->path != NULL ? field->path : "";
     uint64_t bytes;
-    uint32_t i;
     memset(entry, 0, sizeof *entry);
     if (strlen(path) > FERRY__MAX_PATH)
         return ferry__fail(why, FERRY_ESPEC, "the path '%.40s...' is longer than %d bytes", path, FERRY__MAX_PATH);
-    if (field->role > FERRY_INFO) return ferry__fail(why, FERRY_ESPEC, "field '%s' has the unknown role %d", path, field->role);
-    if (field->kind > FERRY_OTHER)
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown kind %d", ferry__role_name(field->role), path, field->kind);
-    if (field->ndim > FERRY_MAX_NDIM)
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has %d dimensions; %d are possible", ferry__role_name(field->role), path, field->ndim,
-                           FERRY_MAX_NDIM);
     entry->path_bytes = (uint16_t)strlen(path);
-    entry->role = field->role, entry->kind = field->kind, entry->ndim = field->ndim;
-    entry->dtype = field->dtype != FERRY_DEFAULT ? field->dtype : usual[field->kind];
-    bytes = ferry_dtype_bytes(entry->dtype);
-    if (bytes == 0)
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s' has the unknown dtype %d", ferry__role_name(field->role), path, field->dtype);
-    for (i = 0; i < field->ndim; i++) {
-        entry->shape[i] = field->shape[i];
-        if (bytes != 0 && field->shape[i] > FERRY__MAX_FIELD_BYTES / bytes)
-            return ferry__fail(why, FERRY_ETOOBIG, "%s '%s' is larger than %llu bytes", ferry__role_name(field->role), path,
-                               (unsigned long long)FERRY__MAX_FIELD_BYTES);
-        bytes *= field->shape[i];
-    }
-    if (field->capacity != 0 && bytes > FERRY__MAX_FIELD_BYTES / field->capacity)
-        return ferry__fail(why, FERRY_ETOOBIG, "%s '%s' is larger than %llu bytes", ferry__role_name(field->role), path,
-                           (unsigned long long)FERRY__MAX_FIELD_BYTES);
-    entry->capacity = field->capacity;
+    entry->role = field->role, entry->kind = field->kind, entry->ndim = field->ndim, entry->capacity = field->capacity;
+    entry->dtype = field->dtype != FERRY_DEFAULT || field->kind > FERRY_OTHER ? field->dtype : usual[field->kind];
+    memcpy(entry->shape, field->shape, sizeof entry->shape);
+    if (ferry__measure_field(entry, rows, path, &bytes, why) < 0) return why->code;
     entry->stride = ferry__stride(entry, bytes);
     entry->path_offset = (uint32_t)ferry__pool_add(pool, path, entry->path_bytes);
     if ((field->low_each == NULL) != (field->high_each == NULL))
-        return ferry__fail(why, FERRY_ESPEC, "%s '%s': give low_each and high_each, or neither", ferry__role_name(field->role), path);
+        return ferry__wrong_field(entry, path, why, ": give low_each and high_each, or neither");
     if (field->kind >= FERRY_DICT) return 0;
     if (field->low_each != NULL && (field->kind == FERRY_BOX || field->kind == FERRY_MULTI_DISCRETE)) {
         entry->bounds = FERRY__BOUNDS_EACH;
@@ -146,56 +124,52 @@ static uint64_t ferry__place_field(uint64_t *end, uint64_t bytes, uint64_t slot_
 
 /* The lines that a side polls or writes in each turn begin at different places of their pages. At the same place they would compete for one
  * set of the cache, and a load would wait for a store to the other page, which the processor tells apart only later. */
-#define FERRY__AGENT_SLOT_IN_PAGE ((uint64_t)sizeof(ferry__line))
-#define FERRY__ENV_SLOT_IN_PAGE ((uint64_t)FERRY__PAGE / 2)
+static const uint64_t ferry__slot_in_page[] = {FERRY__PAGE / 2, sizeof(ferry__line)}; /* by ferry__side - 1 */
 
 /* Decides every offset. Entries are complete but for theirs. */
 static void ferry__lay_out(ferry__spec *spec) {
     ferry__header *header = &spec->header;
     ferry__group *group = &spec->group;
-    uint64_t rows = group->num_rows, agent = sizeof(ferry__slot), env = sizeof(ferry__slot), agent_pitch, env_pitch;
+    const uint64_t rows = group->num_rows, lane_slots = spec->realtime ? FERRY__LANE_SLOTS : 0;
+    uint64_t end[2] = {sizeof(ferry__slot), sizeof(ferry__slot)}, *env = &end[FERRY__ENV - 1], *agent = &end[FERRY__AGENT - 1];
+    uint64_t agent_pitch, env_pitch;
     uint32_t i;
-    group->seed_offset = ferry__place_column(&agent, 8 * rows, 8);
-    group->rows_offset = ferry__place_column(&agent, 4 * rows, 4);
-    group->reward_offset = ferry__place_column(&env, 8 * rows, 8);
-    group->episode_offset = ferry__place_column(&env, 8 * rows, 8);
-    group->terminated_offset = ferry__place_column(&env, rows, 1);
-    group->truncated_offset = ferry__place_column(&env, rows, 1);
-    group->status_offset = ferry__place_column(&env, rows, 1);
-    group->active_offset = ferry__place_column(&env, rows, 1);
-    group->action_moment_offset = spec->realtime ? ferry__place_column(&agent, sizeof(ferry__moment), 8) : 0;
-    group->frame_moment_offset = spec->realtime ? ferry__place_column(&env, sizeof(ferry__moment), 8) : 0;
-    agent = ferry__round_up(agent, FERRY__CACHE_LINE), env = ferry__round_up(env, FERRY__CACHE_LINE);
+    for (i = 0; i < FERRY__COLUMNS; i++) {
+        const ferry__column *column = &ferry__columns_of_group[i];
+        *ferry__column_offset(group, column) = ferry__place_column(&end[column->writer - 1], column->bytes * rows, column->bytes);
+    }
+    group->action_moment_offset = spec->realtime ? ferry__place_column(agent, sizeof(ferry__moment), 8) : 0;
+    group->frame_moment_offset = spec->realtime ? ferry__place_column(env, sizeof(ferry__moment), 8) : 0;
+    *agent = ferry__round_up(*agent, FERRY__CACHE_LINE), *env = ferry__round_up(*env, FERRY__CACHE_LINE);
     for (i = 0; i < header->num_fields; i++)
-        if (spec->entries[i].role == FERRY_INFO) spec->entries[i].present_offset = ferry__place_column(&env, rows, 1);
+        if (spec->entries[i].role == FERRY_INFO) spec->entries[i].present_offset = ferry__place_column(env, rows, 1);
     for (i = 0; i < header->num_fields; i++) {
         ferry__entry *entry = &spec->entries[i];
-        if (entry->role == FERRY_ACTION) entry->offset = ferry__place_field(&agent, entry->stride * rows, FERRY__AGENT_SLOT_IN_PAGE);
-        else entry->offset = ferry__place_field(&env, entry->stride * rows, FERRY__ENV_SLOT_IN_PAGE);
+        entry->offset = ferry__place_field(&end[ferry__writer(entry)], entry->stride * rows, ferry__slot_in_page[ferry__writer(entry)]);
     }
     for (i = 0; i < header->num_fields; i++) {
         ferry__entry *entry = &spec->entries[i];
-        int wanted = entry->role != FERRY_ACTION && (group->flags & FERRY__AUTORESET_MASK) == FERRY_AUTORESET_SAME_STEP;
-        entry->final_offset = wanted ? ferry__place_field(&env, entry->stride * rows, FERRY__ENV_SLOT_IN_PAGE) : 0;
-        entry->final_present_offset = wanted && entry->role == FERRY_INFO ? ferry__place_column(&env, rows, 1) : 0;
+        int wanted = ferry__has_final(group, entry);
+        entry->final_offset = wanted ? ferry__place_field(env, entry->stride * rows, ferry__slot_in_page[FERRY__ENV - 1]) : 0;
+        entry->final_present_offset = wanted && entry->role == FERRY_INFO ? ferry__place_column(env, rows, 1) : 0;
     }
-    header->agent_blob = ferry__place_column(&agent, header->blob_bytes, FERRY__CACHE_LINE);
-    header->env_blob = ferry__place_column(&env, header->blob_bytes, FERRY__CACHE_LINE);
+    header->agent_blob = ferry__place_column(agent, header->blob_bytes, FERRY__CACHE_LINE);
+    header->env_blob = ferry__place_column(env, header->blob_bytes, FERRY__CACHE_LINE);
 
     header->groups_offset = ferry__round_up(sizeof(ferry__header), 64);
     header->fields_offset = header->groups_offset + sizeof(ferry__group);
     header->pool_offset = header->fields_offset + header->num_fields * sizeof(ferry__entry);
     header->agent_offset = ferry__round_up(header->pool_offset + header->pool_bytes, FERRY__PAGE);
-    header->agent_slot = header->agent_offset + FERRY__AGENT_SLOT_IN_PAGE;
+    header->agent_slot = header->agent_offset + ferry__slot_in_page[FERRY__AGENT - 1];
     agent_pitch = ferry__lane_pitch(header->agent_blob, header->blob_bytes);
     env_pitch = ferry__lane_pitch(header->env_blob, header->blob_bytes);
     header->action_slots = spec->realtime ? header->agent_slot + agent_pitch : 0;
-    header->env_offset = ferry__round_up(header->agent_slot + agent + (spec->realtime ? FERRY__LANE_SLOTS * agent_pitch : 0), FERRY__PAGE);
+    header->env_offset = ferry__round_up(header->agent_slot + *agent + lane_slots * agent_pitch, FERRY__PAGE);
     header->agent_bytes = header->env_offset - header->agent_offset;
-    header->env_slot[0] = header->env_offset + FERRY__ENV_SLOT_IN_PAGE;
+    header->env_slot[0] = header->env_offset + ferry__slot_in_page[FERRY__ENV - 1];
     header->env_slot[1] = header->env_slot[0] + env_pitch;
     header->frame_slots = spec->realtime ? header->env_slot[1] + env_pitch : 0;
-    header->region_bytes = ferry__round_up(header->env_slot[1] + env + (spec->realtime ? FERRY__LANE_SLOTS * env_pitch : 0), FERRY__PAGE);
+    header->region_bytes = ferry__round_up(header->env_slot[1] + *env + lane_slots * env_pitch, FERRY__PAGE);
     header->env_bytes = header->region_bytes - header->env_offset;
 }
 
@@ -224,7 +198,7 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
             first = (uint64_t)field->start, last = (uint64_t)ferry__integer_at(entry->dtype, high);
             field->n = (int64_t)(last - first + 1);
             if ((int64_t)last < field->start || field->n < 1)
-                return ferry__fail(why, FERRY_ESPEC, "%s '%s': a Discrete without values", ferry__role_name(entry->role), field->path);
+                return ferry__wrong_field(entry, field->path, why, ": a Discrete without values");
         }
     }
     memset(desc, 0, sizeof *desc);
@@ -286,15 +260,9 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     if (out->entries == NULL) return ferry__no_memory(why);
     (void)ferry__pool_add(&pool, "", 0);
     for (i = 0; i < desc->num_fields; i++) {
-        if (ferry__entry_of(&desc->fields[i], &out->entries[i], &pool, why) < 0) goto fail;
-        if (out->entries[i].stride > FERRY__MAX_FIELD_BYTES / out->group.num_rows) {
-            ferry__fail(why, FERRY_ETOOBIG, "%s '%s' of %u rows is larger than %llu bytes", ferry__role_name(desc->fields[i].role),
-                        desc->fields[i].path != NULL ? desc->fields[i].path : "", out->group.num_rows,
-                        (unsigned long long)FERRY__MAX_FIELD_BYTES);
-            goto fail;
-        }
+        if (ferry__entry_of(&desc->fields[i], out->group.num_rows, &out->entries[i], &pool, why) < 0) goto fail;
+        roles |= 1u << desc->fields[i].role;
     }
-    for (i = 0; i < desc->num_fields; i++) roles |= 1u << desc->fields[i].role;
     if ((roles & 3) != 3) {
         ferry__fail(why, FERRY_ESPEC, "the environment has no %s field; it needs one or more",
                     ferry__role_name((roles & 1) == 0 ? FERRY_OBSERVATION : FERRY_ACTION));

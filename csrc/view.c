@@ -55,14 +55,10 @@ FERRY__WARM int ferry__view_act(ferry_agent *agent) {
     char *slot = (char *)ferry__lane_mine(&view->actions);
     size_t begin = (size_t)agent->spec.columns_end[FERRY__AGENT - 1], end = (size_t)agent->spec.fields_end[FERRY__AGENT - 1];
     ferry__moment moment;
-    uint32_t i;
     ferry__view_begin_episode(agent);
     if (!view->runs) return ferry__fail(why, FERRY_ESTATE, "no episode runs: a RESET comes first");
     if (agent->request.blob.format != FERRY_NONE) return ferry__fail(why, FERRY_EINVAL, "in real time an action has no blob");
-    for (i = 0; i < agent->spec.header.num_fields; i++)
-        if (agent->spec.entries[i].role == FERRY_ACTION &&
-            ferry__spec_check_action(&agent->spec, i, (const char *)agent->request.data[i], agent->turns.all, 1, why) < 0)
-            return why->code;
+    if (ferry__spec_check_actions(&agent->spec, (const char *)agent->out, agent->turns.all, 1, why) < 0) return why->code;
     memset(&moment, 0, sizeof moment);
     moment.answers = view->frame, moment.episode = view->episode, moment.action_ns = (uint64_t)ferry__platform_now_ns();
     memcpy(slot + group->action_moment_offset, &moment, sizeof moment);

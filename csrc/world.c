@@ -48,7 +48,6 @@ static int ferry__world_take_latest(ferry_env *env) {
     const char *slot;
     ferry__moment moment;
     ferry_why why;
-    uint32_t i;
     int got = ferry__lane_pull(&world->actions);
     if (got < 0) return ferry__channel_damaged(&env->channel, "actions have lost their lane");
     if (got == 0) return 0;
@@ -56,12 +55,7 @@ static int ferry__world_take_latest(ferry_env *env) {
     ferry__copy_in(&moment, slot + env->spec.group.action_moment_offset, sizeof moment);
     if (moment.episode != env->rows.episode[0] || moment.answers > world->frame || moment.action_ns == 0) return 0;
     ferry__copy_lines_in(world->incoming + env->actions_begin, slot + env->actions_begin, env->actions_lines);
-    for (i = 0; i < env->spec.header.num_fields; i++) {
-        const ferry__entry *entry = &env->spec.entries[i];
-        if (entry->role == FERRY_ACTION &&
-            ferry__spec_check_action(&env->spec, i, world->incoming + entry->offset, env->turns.all, 1, &why) < 0)
-            return 0;
-    }
+    if (ferry__spec_check_actions(&env->spec, world->incoming, env->turns.all, 1, &why) < 0) return 0;
     memcpy(env->message + env->actions_begin, world->incoming + env->actions_begin, env->actions_lines * FERRY__CACHE_LINE);
     world->answers = moment.answers, world->action_ns = moment.action_ns;
     return 1;

@@ -15,9 +15,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 GAP = "\N{HORIZONTAL ELLIPSIS}"
 
-# Calls whose arguments are texts for people: of C, and of Python and Cython, with what is put around the text.
-C_CALLS = r"\b(ferry__fail(?:_os)?|ferry__also|ferry__channel_(?:lose|damaged)|ferry__tell|ferry__env_refuse)\s*\("
-C_BEFORE = {"ferry__channel_damaged": f"the region shared with the {GAP} (pid {GAP}) is damaged: "}
+# Calls whose arguments are texts for people: of C; of Python and Cython, with what is put around the text.
+C_CALLS = r"\b(ferry__fail(?:_os)?|ferry__wrong_field|ferry__also|ferry__channel_(?:lose|damaged)|ferry__tell|ferry__env_refuse)\s*\("
+C_BEFORE = {
+    "ferry__wrong_field": f"{GAP} '{GAP}'",
+    "ferry__channel_damaged": f"the region shared with the {GAP} (pid {GAP}) is damaged: ",
+}
 C_BEHIND = {"ferry__fail_os": f": {GAP}"}
 PYTHON_CALLS = {
     r"\w*Error|\w*Exception|InvalidAction|ResetNeeded": "{}",

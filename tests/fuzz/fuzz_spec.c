@@ -87,9 +87,7 @@ static void use(const ferry__spec *spec, char *base) {
         for (i = 0; i < FERRY__LANE_SLOTS; i++) read_slot_of_agent(spec, base, (const char *)lane.slot[i]);
         fuzz_touch(base + header->env_offset, FERRY__LANES_END);
     }
-    for (i = 0; i < header->num_fields; i++)
-        if (spec->entries[i].role == FERRY_ACTION)
-            (void)ferry__spec_check_action(spec, i, (const char *)turns.turn[0].data[i], turns.all, spec->group.num_rows, &why);
+    (void)ferry__spec_check_actions(spec, message, turns.all, spec->group.num_rows, &why);
     ferry__turns_close(&turns);
 }
 
