@@ -78,8 +78,8 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
         ferry_turn *turn = &env->turns.turn[i];
         ferry__answer *answer = &env->out[i];
         answer->slot = (ferry__slot *)(void *)(base + header->env_slot[i]);
-        answer->reward = turn->reward, answer->episode = turn->episode;
-        answer->terminated = turn->terminated, answer->truncated = turn->truncated, answer->status = turn->status;
+        answer->columns.reward = turn->reward, answer->columns.episode = turn->episode, answer->columns.status = turn->status;
+        answer->columns.terminated = turn->terminated, answer->columns.truncated = turn->truncated;
         ferry__env_show_columns(env, turn, &env->columns);
     }
     env->rows.autoreset = hello->autoreset;
@@ -102,12 +102,10 @@ static void ferry__env_fetch_slot(const ferry_env *env) {
     for (at = FERRY__CACHE_LINE; at < end; at += FERRY__CACHE_LINE) ferry__fetch_to_write(slot + at);
 }
 
-static void ferry__env_clear_columns(ferry_env *env, ferry_turn *turn) {
-    size_t n = env->rows.num_rows;
-    turn->rows = env->turns.all, turn->num_rows = env->rows.num_rows;
-    memset(env->columns.reward, 0, n * sizeof *env->columns.reward);
-    memset(env->columns.terminated, 0, n);
-    memset(env->columns.truncated, 0, n);
+static void ferry__clear_columns(const ferry__columns *columns, size_t num_rows) {
+    memset(columns->reward, 0, num_rows * sizeof *columns->reward);
+    memset(columns->terminated, 0, num_rows);
+    memset(columns->truncated, 0, num_rows);
 }
 
 /* Begins the answer to turn number, which has not come yet: what the program need not write. */
@@ -118,7 +116,10 @@ static void ferry__env_begin_answer(ferry_env *env, uint64_t number) {
     env->expected = ferry__plain_of(env->spec.header.seq_start + (uint32_t)number, FERRY_STEP, number);
     ferry__env_fetch_slot(env);
     if (env->steady) env->reward = 0, env->terminated = 0, env->truncated = 0;
-    else ferry__env_clear_columns(env, turn);
+    else {
+        turn->rows = env->turns.all, turn->num_rows = env->rows.num_rows;
+        ferry__clear_columns(&env->columns, env->rows.num_rows);
+    }
     env->outbox.used = 0;
     if (env->spec.num_infos > 0) ferry__turn_clear_infos(turn);
 }
@@ -174,20 +175,18 @@ static void ferry__env_unwatch(void *user) {
 /* ---- Life cycle ---- */
 
 static int ferry__env_make_columns(ferry_env *env, ferry_why *why) {
-    ferry__columns *both[2];
+    ferry__columns *columns = &env->columns;
     size_t n = env->spec.group.num_rows;
-    char *at = env->block = (char *)calloc(n, 2 * (sizeof(double) + 3));
-    int i;
-    if (at == NULL) return ferry__no_memory(why);
     if (ferry__rows_open(&env->rows, &env->spec, why) < 0) return why->code;
-    both[0] = &env->columns, both[1] = &env->spare;
-    for (i = 0; i < 2; i++, at += n * sizeof(double)) both[i]->reward = (double *)(void *)at;
-    for (i = 0; i < 2; i++, at += 3 * n)
-        both[i]->terminated = (uint8_t *)at, both[i]->truncated = (uint8_t *)at + n, both[i]->status = (uint8_t *)at + 2 * n;
-    env->columns.episode = env->spare.episode = env->rows.episode;
-    if (n > 1) return 0;
-    env->columns.reward = &env->reward;
-    env->columns.terminated = &env->terminated, env->columns.truncated = &env->truncated, env->columns.status = &env->status;
+    columns->episode = env->rows.episode;
+    columns->reward = &env->reward;
+    columns->terminated = &env->terminated, columns->truncated = &env->truncated, columns->status = &env->status;
+    if (n == 1) return 0;
+    env->block = (char *)calloc(n, sizeof(double) + 3);
+    if (env->block == NULL) return ferry__no_memory(why);
+    columns->reward = (double *)(void *)env->block;
+    columns->terminated = (uint8_t *)(columns->reward + n), columns->truncated = columns->terminated + n;
+    columns->status = columns->truncated + n;
     return 0;
 }
 
@@ -270,27 +269,27 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
 /* ---- Answers ---- */
 
 /* The columns of many rows, and of one that the library may have to reset. */
-static void ferry__env_put_columns(ferry_env *env, const ferry__answer *answer, ferry_status status) {
+static void ferry__env_put_columns(ferry_env *env, const ferry__columns *to, ferry_status status) {
     const ferry__columns *columns = &env->columns;
     size_t n = env->rows.num_rows;
-    memcpy(answer->reward, columns->reward, n * sizeof *columns->reward);
-    memcpy(answer->episode, columns->episode, n * sizeof *columns->episode);
-    memcpy(answer->terminated, columns->terminated, n);
-    memcpy(answer->truncated, columns->truncated, n);
-    memset(answer->status, status, n);
+    memcpy(to->reward, columns->reward, n * sizeof *columns->reward);
+    memcpy(to->episode, columns->episode, n * sizeof *columns->episode);
+    memcpy(to->terminated, columns->terminated, n);
+    memcpy(to->truncated, columns->truncated, n);
+    memset(to->status, status, n);
     ferry__env_show_columns(env, &env->turns.turn[env->which], columns);
 }
 
 static void ferry__env_publish(ferry_env *env, ferry_status status) {
-    const ferry__answer *answer = &env->out[env->which];
+    const ferry__columns *columns = &env->out[env->which].columns;
     uint32_t kind = env->kind;
-    ferry__slot *slot = answer->slot;
+    ferry__slot *slot = env->out[env->which].slot;
     env->holding = FERRY__HOLDING_NOTHING;
     /* One store each: a wide copy of what was just stored narrowly stalls the processor. */
     if (env->steady) {
-        *answer->reward = env->reward, *answer->episode = env->episode;
-        *answer->terminated = env->terminated, *answer->truncated = env->truncated, *answer->status = (uint8_t)status;
-    } else ferry__env_put_columns(env, answer, status);
+        *columns->reward = env->reward, *columns->episode = env->episode;
+        *columns->terminated = env->terminated, *columns->truncated = env->truncated, *columns->status = (uint8_t)status;
+    } else ferry__env_put_columns(env, columns, status);
     if (!env->outbox.used) slot->blob_format = FERRY_NONE;
     else if (env->outbox.memory != FERRY__NO_OS) ferry__outbox_send(&env->outbox, &env->channel);
     slot->kind = (uint16_t)kind;
@@ -382,13 +381,11 @@ static void ferry__env_save_finals(ferry_env *env, const ferry_turn *turn) {
     }
 }
 
-/* What a program writes of reward and flags when it resets rows is of no account. */
+/* What a program writes of reward and flags when it resets rows is of no account: those of the answer are written over it. */
 static void ferry__env_spare_columns(ferry_env *env, ferry_turn *turn) {
-    size_t n = env->rows.num_rows;
-    memset(env->spare.reward, 0, n * sizeof *env->spare.reward);
-    memset(env->spare.terminated, 0, n);
-    memset(env->spare.truncated, 0, n);
-    ferry__env_show_columns(env, turn, &env->spare);
+    const ferry__columns *spare = &env->out[env->which].columns;
+    ferry__clear_columns(spare, env->rows.num_rows);
+    ferry__env_show_columns(env, turn, spare);
 }
 
 /* Makes the turn the one RESET that follows the STEP: its rows have neither seed nor options, and no infos yet. */

@@ -11,20 +11,18 @@
 #include "spec.h"
 #include "turns.h"
 
-/* Where an answer goes in one of the two slots. */
-typedef struct ferry__answer {
-    ferry__slot *slot;
-    double *reward;
-    uint64_t *episode;
-    uint8_t *terminated, *truncated, *status;
-} ferry__answer;
-
-/* Reward, flags and numbers of RESETs, [row], while the program writes them. */
+/* Reward, flags and numbers of RESETs, [row]. */
 typedef struct ferry__columns {
     double *reward;
     uint64_t *episode;
     uint8_t *terminated, *truncated, *status;
 } ferry__columns;
+
+/* Where an answer goes in one of the two slots. */
+typedef struct ferry__answer {
+    ferry__slot *slot;
+    ferry__columns columns;
+} ferry__answer;
 
 typedef enum ferry__holding {
     FERRY__HOLDING_NOTHING,
@@ -58,8 +56,8 @@ struct ferry_env {
     double reward;      /* the answer's columns until it is published, if there is one row; else columns point elsewhere */
     uint64_t episode;
     uint8_t terminated, truncated, status;
-    ferry__columns columns, spare; /* spare: for a RESET that follows a STEP, whose own columns stand */
-    char *block;                   /* what they lie in */
+    ferry__columns columns; /* while the program writes them */
+    char *block;            /* what those of many rows lie in */
     ferry__rows rows;
     int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
     int brisk;  /* steady, and nothing more is to be done with the answer under way than to publish it */

@@ -19,9 +19,23 @@ static ferry__ring_slot *ferry__ring_slot_at(char *base, const ferry__ring_head 
     return (ferry__ring_slot *)(void *)(base + head->slots_offset + head->slot_bytes * (which % FERRY__RING_SLOTS));
 }
 
-static uint64_t ferry__lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 static ferry__ring_head *ferry__ring_head_at(char *base) { return (ferry__ring_head *)(void *)base; }
+
+typedef void ferry__copier(void *to, const void *from, size_t bytes);
+
+/* Copies what a message has besides its slot's words. The blob comes along as far as the copied head says that there is one; told is that
+ * head, and private. */
+static void ferry__ring_copy(const ferry__spec *spec, const ferry__ring_head *head, ferry__copier *copy, char *to, const void *returns,
+                             const void *request, const char *answer, const ferry__slot *told) {
+    const ferry__header *header = &spec->header;
+    char *env = to + head->env_at;
+    copy(to + head->returns_at, returns, sizeof(double) * spec->group.num_rows);
+    copy(to + head->agent_at, request, (size_t)head->agent_bytes);
+    copy(env, answer, (size_t)ferry__round_up(spec->fields_end[FERRY__ENV - 1], FERRY__RING_ALIGN));
+    if (told->blob_format == FERRY_NONE || told->blob_where != FERRY__WHERE_SLOT) return;
+    copy(env + header->env_blob, answer + header->env_blob,
+         (size_t)ferry__round_up(told->blob_bytes < header->blob_bytes ? told->blob_bytes : header->blob_bytes, FERRY__RING_ALIGN));
+}
 
 /* ---- Writing ---- */
 
@@ -111,13 +125,8 @@ void ferry__ring_note(ferry__ring *ring, const ferry__slot *answer) {
 }
 
 void ferry__ring_write(ferry__ring *ring, const char *request, const ferry__slot *answer, int64_t now_ns) {
-    const ferry__ring_head *head = &ring->head;
-    const ferry__header *header = &ring->spec->header;
-    const char *env = (const char *)answer;
     uint32_t next = ring->latest + 1, *seq = &ring->seq[next % FERRY__RING_SLOTS];
-    ferry__ring_slot *slot = ferry__ring_slot_at(ring->region->base, head, next), said;
-    char *to = (char *)slot;
-    uint64_t fields = ferry__round_up(ring->spec->fields_end[FERRY__ENV - 1], FERRY__RING_ALIGN);
+    ferry__ring_slot *slot = ferry__ring_slot_at(ring->region->base, &ring->head, next), said;
     ferry__slot told; /* it lies where the agent could have written to it meanwhile */
     ferry__copy_in(&told, answer, sizeof told);
     memset(&said, 0, sizeof said);
@@ -127,12 +136,7 @@ void ferry__ring_write(ferry__ring *ring, const char *request, const ferry__slot
     ferry__store_relaxed(&slot->seq, *seq + 1);
     ferry__fence_release();
     ferry__copy_words_out(&slot->number, &said.number, sizeof said - offsetof(ferry__ring_slot, number));
-    ferry__copy_words_out(to + head->returns_at, ring->returns, sizeof(double) * ring->spec->group.num_rows);
-    ferry__copy_words_out(to + head->agent_at, request, (size_t)head->agent_bytes);
-    ferry__copy_words_out(to + head->env_at, env, (size_t)fields);
-    if (told.blob_format != FERRY_NONE && told.blob_where == FERRY__WHERE_SLOT)
-        ferry__copy_words_out(to + head->env_at + header->env_blob, env + header->env_blob,
-                              (size_t)ferry__round_up(ferry__lesser(told.blob_bytes, header->blob_bytes), FERRY__RING_ALIGN));
+    ferry__ring_copy(ring->spec, &ring->head, ferry__copy_words_out, (char *)slot, ring->returns, request, (const char *)answer, &told);
     *seq += 2;
     ferry__store_release(&slot->seq, *seq);
     ferry__store_release(&ferry__ring_head_at(ring->region->base)->latest, next);
@@ -141,28 +145,36 @@ void ferry__ring_write(ferry__ring *ring, const char *request, const ferry__slot
 
 /* ---- Reading ---- */
 
+/* Is the ring's head as it must be, as far as it goes by itself? */
+static int ferry__ring_head_is_sound(const ferry__ring_head *head, uint64_t bytes) {
+    return memcmp(head->magic, FERRY__RING_MAGIC, 8) == 0 && head->bytes == bytes &&
+           ferry__lies_in(head->spec_offset, head->spec_bytes, sizeof *head, bytes, 8) && head->spec_bytes >= sizeof(ferry__header) &&
+           head->slot_bytes <= bytes / FERRY__RING_SLOTS && head->slot_bytes % FERRY__CACHE_LINE == 0 &&
+           ferry__lies_in(head->slots_offset, FERRY__RING_SLOTS * head->slot_bytes, sizeof *head, bytes, FERRY__CACHE_LINE);
+}
+
+/* And do messages of this kind fit into its slots? */
+static int ferry__ring_slots_are_sound(const ferry__ring_head *head, const ferry__spec *spec) {
+    const uint64_t from = sizeof(ferry__ring_slot), end = head->slot_bytes;
+    return ferry__lies_in(head->returns_at, sizeof(double) * spec->group.num_rows, from, end, 8) &&
+           ferry__lies_in(head->agent_at, head->agent_bytes, from, end, 8) && ferry__lies_in(head->env_at, head->env_bytes, from, end, 8) &&
+           head->agent_bytes >= spec->fields_end[FERRY__AGENT - 1] && head->agent_bytes % FERRY__RING_ALIGN == 0 &&
+           spec->header.env_blob <= head->env_bytes &&
+           ferry__round_up(spec->header.blob_bytes, FERRY__RING_ALIGN) <= head->env_bytes - spec->header.env_blob;
+}
+
 /* Everything that reading relies on. */
 static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
     const ferry__ring_head *head = &reader->head;
-    ferry__spec *spec = &reader->spec;
+    const char *start = reader->base + head->spec_offset;
     ferry__header header;
-    uint64_t bytes = reader->bytes;
-    if (memcmp(head->magic, FERRY__RING_MAGIC, 8) != 0 || head->bytes != bytes ||
-        !ferry__lies_in(head->spec_offset, head->spec_bytes, sizeof *head, bytes, 8) || head->spec_bytes < sizeof header ||
-        head->slot_bytes > bytes / FERRY__RING_SLOTS ||
-        !ferry__lies_in(head->slots_offset, FERRY__RING_SLOTS * head->slot_bytes, sizeof *head, bytes, FERRY__CACHE_LINE) ||
-        head->slot_bytes % FERRY__CACHE_LINE != 0)
-        return ferry__fail(why, FERRY_EPROTOCOL, "what the environment shows to observers is not laid out as it must be");
-    ferry__copy_in(&header, reader->base + head->spec_offset, sizeof header);
-    if (ferry__spec_take(reader->base + head->spec_offset, head->spec_bytes, header.region_bytes, spec, why) < 0) return why->code;
-    if (!ferry__lies_in(head->returns_at, sizeof(double) * spec->group.num_rows, sizeof(ferry__ring_slot), head->slot_bytes, 8) ||
-        !ferry__lies_in(head->agent_at, head->agent_bytes, sizeof(ferry__ring_slot), head->slot_bytes, 8) ||
-        !ferry__lies_in(head->env_at, head->env_bytes, sizeof(ferry__ring_slot), head->slot_bytes, 8) ||
-        head->agent_bytes < spec->fields_end[FERRY__AGENT - 1] || head->agent_bytes % FERRY__RING_ALIGN != 0 ||
-        spec->header.env_blob > head->env_bytes ||
-        ferry__round_up(spec->header.blob_bytes, FERRY__RING_ALIGN) > head->env_bytes - spec->header.env_blob)
-        return ferry__fail(why, FERRY_EPROTOCOL, "what the environment shows to observers is not laid out as it must be");
-    return 0;
+    int sound = ferry__ring_head_is_sound(head, reader->bytes);
+    if (sound) {
+        ferry__copy_in(&header, start, sizeof header);
+        if (ferry__spec_take(start, head->spec_bytes, header.region_bytes, &reader->spec, why) < 0) return why->code;
+        sound = ferry__ring_slots_are_sound(head, &reader->spec);
+    }
+    return sound ? 0 : ferry__fail(why, FERRY_EPROTOCOL, "what the environment shows to observers is not laid out as it must be");
 }
 
 int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out, ferry_why *why) {
@@ -195,37 +207,24 @@ void ferry__ring_forget(ferry__ring_reader *reader) {
     memset(reader, 0, sizeof *reader);
 }
 
-/* Copies a slot between two looks at its word; the blob as far as the copied head says that there is one. */
-static void ferry__ring_copy(ferry__ring_reader *reader, const ferry__ring_slot *slot) {
-    const ferry__ring_head *head = &reader->head;
-    const ferry__header *header = &reader->spec.header;
-    const char *from = (const char *)slot;
-    char *to = reader->copy;
-    const ferry__slot *answer = (const ferry__slot *)(void *)(to + head->env_at);
-    uint64_t fields = ferry__round_up(reader->spec.fields_end[FERRY__ENV - 1], FERRY__RING_ALIGN);
-    ferry__copy_words_in(to + offsetof(ferry__ring_slot, number), &slot->number, sizeof *slot - offsetof(ferry__ring_slot, number));
-    ferry__copy_words_in(to + head->returns_at, from + head->returns_at, sizeof(double) * reader->spec.group.num_rows);
-    ferry__copy_words_in(to + head->agent_at, from + head->agent_at, (size_t)head->agent_bytes);
-    ferry__copy_words_in(to + head->env_at, from + head->env_at, (size_t)fields);
-    if (answer->blob_format == FERRY_NONE || answer->blob_where != FERRY__WHERE_SLOT) return;
-    ferry__copy_words_in(to + head->env_at + header->env_blob, from + head->env_at + header->env_blob,
-                         (size_t)ferry__round_up(ferry__lesser(answer->blob_bytes, header->blob_bytes), FERRY__RING_ALIGN));
-}
-
 int ferry__ring_read(ferry__ring_reader *reader) {
-    char *base = (char *)(uintptr_t)reader->base;
+    const ferry__ring_head *head = &reader->head;
+    char *base = (char *)(uintptr_t)reader->base, *copy = reader->copy;
     int tries;
     for (tries = 0; tries < FERRY__RING_TRIES; tries++) {
         uint32_t latest = ferry__load_acquire(&ferry__ring_head_at(base)->latest), seq;
-        const ferry__ring_slot *slot = ferry__ring_slot_at(base, &reader->head, latest);
+        const ferry__ring_slot *slot = ferry__ring_slot_at(base, head, latest);
+        const char *from = (const char *)slot;
         if (latest == reader->seen) return 0;
         seq = ferry__load_acquire(&slot->seq);
         if (seq % 2 != 0) continue;
-        ferry__ring_copy(reader, slot);
+        ferry__copy_words_in(copy + offsetof(ferry__ring_slot, number), &slot->number, sizeof *slot - offsetof(ferry__ring_slot, number));
+        ferry__ring_copy(&reader->spec, head, ferry__copy_words_in, copy, from + head->returns_at, from + head->agent_at,
+                         from + head->env_at, (const ferry__slot *)(void *)(copy + head->env_at));
         ferry__fence_acquire();
         if (ferry__load_relaxed(&slot->seq) != seq) continue;
         /* Whole, but the writer may have come round before it was begun: then there are newer ones by now. */
-        if (((const ferry__ring_slot *)(const void *)reader->copy)->count != latest) continue;
+        if (((const ferry__ring_slot *)(void *)copy)->count != latest) continue;
         reader->seen = latest;
         return 1;
     }

@@ -35,8 +35,8 @@ int ferry__measure_field(const ferry__entry *entry, uint64_t rows, const char *p
     if (*bytes == 0) return ferry__wrong_field(entry, path, why, " has the unknown dtype %d", entry->dtype);
     if (entry->ndim > FERRY_MAX_NDIM)
         return ferry__wrong_field(entry, path, why, " has %d dimensions; %d are possible", entry->ndim, FERRY_MAX_NDIM);
-    for (i = 0; i < entry->ndim && fits; i++) {
-        fits = *bytes == 0 || entry->shape[i] <= most / *bytes;
+    for (i = 0; i < entry->ndim; i++) {
+        fits &= *bytes == 0 || entry->shape[i] <= most / *bytes;
         *bytes *= entry->shape[i];
     }
     if (fits && (entry->capacity == 0 || *bytes <= most / entry->capacity)) return 0;
@@ -120,7 +120,7 @@ static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry
     const char *path;
     const int is_integer = entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY;
     uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, env_end = slot_ends[FERRY__ENV - 1], bytes, bound;
-    if (!ferry__is_text(spec, entry->path_offset, entry->path_bytes) || entry->path_bytes > FERRY__MAX_PATH)
+    if (entry->path_bytes > FERRY__MAX_PATH || !ferry__is_text(spec, entry->path_offset, entry->path_bytes))
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
     path = spec->pool + entry->path_offset;
     if (entry->role != FERRY_INFO && !ferry__is_path(path))

@@ -19,44 +19,36 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const 
     size_t n = spec->header.num_fields, rows = group->num_rows;
     /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
     uint32_t i, slot, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
-    char *block = (char *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof(uint64_t)) + (rows + 1) * sizeof(uint32_t));
-    uint64_t *stride;
+    uint64_t *stride = (uint64_t *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof *stride) + (rows + 1) * sizeof *turns->all);
+    void **data = (void **)(void *)(stride + n);
     memset(turns, 0, sizeof *turns);
-    if (block == NULL) return ferry__no_memory(why);
-    turns->block = block;
-    stride = (uint64_t *)(void *)block, block += n * sizeof(uint64_t);
-    for (slot = 0; slot < num_slots; slot++) {
+    if (stride == NULL) return ferry__no_memory(why);
+    turns->block = stride;
+    turns->all = (uint32_t *)(void *)(data + num_slots * 4 * n);
+    for (i = 0; i < rows; i++) turns->all[i] = i;
+    for (slot = 0; slot < num_slots; slot++, data += 4 * n) {
         ferry_turn *turn = ferry__turns_at(turns, slot);
-        void **data = (void **)(void *)block;
         char *answer = answers[slot];
-        uint8_t **present = (uint8_t **)(void *)(block + n * sizeof(void *));
-        void **final_data = (void **)(void *)(block + 2 * n * sizeof(void *));
-        uint8_t **final_present = (uint8_t **)(void *)(block + 3 * n * sizeof(void *));
-        block += 4 * n * sizeof(void *);
+        uint8_t **present = (uint8_t **)(data + n), **final_present = (uint8_t **)(data + 3 * n);
+        turn->struct_size = sizeof *turn;
+        turn->num_fields = (uint32_t)n;
+        turn->num_rows = (uint32_t)rows, turn->rows = turns->all;
+        turn->data = data, turn->present = present, turn->stride = stride;
+        turn->final_data = data + 2 * n, turn->final_present = final_present;
         for (i = 0; i < n; i++) {
             const ferry__entry *entry = &spec->entries[i];
             stride[i] = entry->stride;
             data[i] = (entry->role == FERRY_ACTION ? message : answer) + entry->offset;
-            present[i] = entry->role == FERRY_INFO ? (uint8_t *)answer + entry->present_offset : NULL;
-            final_data[i] = entry->final_offset != 0 ? answer + entry->final_offset : NULL;
-            final_present[i] = entry->final_present_offset != 0 ? (uint8_t *)answer + entry->final_present_offset : NULL;
+            if (entry->role == FERRY_INFO) present[i] = (uint8_t *)answer + entry->present_offset;
+            if (entry->final_offset != 0) data[2 * n + i] = answer + entry->final_offset;
+            if (entry->final_present_offset != 0) final_present[i] = (uint8_t *)answer + entry->final_present_offset;
         }
-        turn->struct_size = sizeof *turn;
-        turn->num_fields = (uint32_t)n;
-        turn->data = data, turn->present = present, turn->stride = stride;
-        turn->final_data = final_data, turn->final_present = final_present;
         turn->reward = (double *)(void *)(answer + group->reward_offset);
         turn->episode = (uint64_t *)(void *)(answer + group->episode_offset);
         turn->terminated = (uint8_t *)answer + group->terminated_offset;
         turn->truncated = (uint8_t *)answer + group->truncated_offset;
         turn->status = (uint8_t *)answer + group->status_offset;
         turn->seed = (int64_t *)(void *)(message + group->seed_offset);
-    }
-    turns->all = (uint32_t *)(void *)block;
-    for (i = 0; i < rows; i++) turns->all[i] = i;
-    for (slot = 0; slot < num_slots; slot++) {
-        ferry_turn *turn = ferry__turns_at(turns, slot);
-        turn->num_rows = (uint32_t)rows, turn->rows = turns->all;
     }
     return 0;
 }

@@ -24,7 +24,7 @@ CHECKS = {
     "region.c": "region_adopt",
     "rows.c": "rows_valid",
     "rules.h": "lies_in",
-    "ring.c": "ring_check ring_adopt ring_copy ring_read",
+    "ring.c": "ring_head_is_sound ring_slots_are_sound ring_check ring_adopt ring_copy ring_read",
     "gallery.c": "gallery_answer gallery_drain gallery_hear gallery_drain_all gallery_look",
     "observer.c": "observer_accept observer_show observer_look",
     "lane.h": "*",

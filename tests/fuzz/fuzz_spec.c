@@ -67,7 +67,7 @@ static void check_order(const ferry__spec *spec) {
 /* Reads all that an agent would, of a region that it has accepted. */
 static void use(const ferry__spec *spec, char *base) {
     const ferry__header *header = &spec->header;
-    char *answers[FERRY__ANSWERS], *message = base + header->agent_slot;
+    char *answers[FERRY__ANSWERS], *message = base + header->agent_slot, *zeros = (char *)calloc(1, header->agent_bytes);
     uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
     ferry__turns turns;
     ferry_why why;
@@ -88,6 +88,8 @@ static void use(const ferry__spec *spec, char *base) {
         fuzz_touch(base + header->env_offset, FERRY__LANES_END);
     }
     (void)ferry__spec_check_actions(spec, message, turns.all, spec->group.num_rows, &why);
+    (void)ferry__spec_check_actions(spec, zeros, turns.all, spec->group.num_rows, &why); /* the last as well, if none is refused */
+    free(zeros);
     ferry__turns_close(&turns);
 }
 
