@@ -62,7 +62,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     ferry__turns_place(&agent->spec, base, answers);
     if (ferry__turns_open(&agent->turns, &agent->spec, answers, base + header->agent_slot, why) < 0 ||
         ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_room(agent, why) < 0 ||
-        ferry__region_protect(agent->region, agent->spec.parts_begin, why) < 0) {
+        ferry__platform_memory_protect(agent->region->base, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
         return why->code;
     }
@@ -140,7 +140,8 @@ void ferry_agent_close(ferry_agent *agent) {
 
 int ferry_agent_connect(ferry_agent *agent, int64_t timeout_ns) {
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
-    if (agent->channel.state == FERRY__OPEN && ferry__channel_look(&agent->channel, 0) < 0) ferry__agent_leave(agent);
+    if (agent->channel.state == FERRY__OPEN && ferry__channel_look(&agent->channel, ferry__platform_now_ns(), 0) < 0)
+        ferry__agent_leave(agent);
     return agent->channel.state == FERRY__OPEN ? 1 : ferry__channel_meet(&agent->channel, timeout_ns);
 }
 
@@ -325,7 +326,7 @@ static uint32_t ferry__count_ready(ferry_agent *const *agents, uint32_t count, u
 static void ferry__look_after_all(ferry_agent *const *agents, uint32_t count, int slept) {
     uint32_t i;
     for (i = 0; i < count; i++)
-        if (!ferry__agent_is_ready(agents[i])) (void)ferry__channel_look(&agents[i]->channel, slept);
+        if (!ferry__agent_is_ready(agents[i])) (void)ferry__channel_look(&agents[i]->channel, ferry__platform_now_ns(), slept);
 }
 
 /* Notes since when those that have not answered are waited for. */
@@ -350,7 +351,8 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
                                 uint8_t *ready) {
     ferry__bell_page *page = ferry__bell_page_of(bell->region);
     ferry__policy policy = agents[0]->channel.policy;
-    int64_t start = ferry__platform_now_ns(), now = start, in_vain = 0, left;
+    const int64_t start = ferry__platform_now_ns(), deadline = ferry__deadline(timeout_ns, start);
+    int64_t now = start, in_vain = 0;
     uint32_t total, seen;
     int slept = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
@@ -358,9 +360,8 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);
-        left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
         if (total >= at_least) return (int)total;
-        if (left <= 0) {
+        if (now >= deadline) {
             ferry__note_late(agents, count, start);
             return 0;
         }
@@ -368,7 +369,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
         else if (yields) yields = ferry__yield(&bell->manners, &in_vain, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
         else {
-            ferry__bell_sleep(bell->region, seen, at_least - total, left < FERRY__SLICE_NS ? left : FERRY__SLICE_NS);
+            ferry__bell_sleep(bell->region, seen, at_least - total, ferry__least(deadline - now, FERRY__SLICE_NS));
             if (ferry__count_ready(agents, count, ready) < at_least) ferry__look_after_all(agents, count, 1);
         }
         now = ferry__platform_now_ns();

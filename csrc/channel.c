@@ -381,7 +381,8 @@ static void ferry__tell_what_for(ferry__channel *channel, int64_t now) {
 }
 
 int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
-    int64_t start = ferry__platform_now_ns(), now = start, left;
+    const int64_t deadline = ferry__deadline(timeout_ns, ferry__platform_now_ns());
+    int64_t now;
     ferry__os handles[2];
     int got, visitors = 0;
     channel->why.code = 0;
@@ -396,12 +397,10 @@ int ferry__channel_meet(ferry__channel *channel, int64_t timeout_ns) {
         visitors = 0;
         now = ferry__platform_now_ns();
         ferry__tell_what_for(channel, now);
-        if (timeout_ns != FERRY_FOREVER && now - start >= timeout_ns) return 0;
-        left = timeout_ns == FERRY_FOREVER ? INT64_MAX : timeout_ns - (now - start);
+        if (now >= deadline) return 0;
         handles[0] = channel->state == FERRY__ALONE ? ferry__door_handle(channel) : FERRY__NO_OS;
         handles[1] = channel->stream;
-        if (left > FERRY__RETRY_NS) left = FERRY__RETRY_NS;
-        ferry__platform_poll(handles, 2, left);
+        ferry__platform_poll(handles, 2, ferry__least(FERRY__RETRY_NS, deadline - now));
     }
 }
 
@@ -481,15 +480,12 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
 }
 
 /* As ferry__waiter.idle. Leaving the spin phase happens at every turn of a slow peer: then the clock decides whether to look. */
-static int ferry__idle(void *user, int64_t now_ns, int slept) {
-    ferry__channel *channel = (ferry__channel *)user;
+static int ferry__idle(void *user, int64_t now_ns, int slept) { return ferry__channel_look((ferry__channel *)user, now_ns, slept); }
+
+int ferry__channel_look(ferry__channel *channel, int64_t now_ns, int slept) {
     if (channel->lost != 0) return channel->lost;
     return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
 }
-
-int ferry__channel_look_at(ferry__channel *channel, int64_t now_ns, int slept) { return ferry__idle(channel, now_ns, slept); }
-
-int ferry__channel_look(ferry__channel *channel, int slept) { return ferry__idle(channel, ferry__platform_now_ns(), slept); }
 
 void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start) {
     channel->attended = seq_start, channel->attend = seq_start + 1;
@@ -522,28 +518,14 @@ static ferry__waiter ferry__waiter_of(ferry__channel *channel, uint32_t next) {
     ferry__waiter waiter;
     waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
     waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel,
-    waiter.next = next;
+    waiter.next = next, waiter.turn = NULL;
     return waiter;
-}
-
-/* Who waits in a lane, and must not miss what comes by turns. */
-typedef struct ferry__two_ways {
-    ferry__channel *channel;
-    const ferry__slot *slot;
-    uint32_t next;
-} ferry__two_ways;
-
-static int ferry__idle_in_lane(void *user, int64_t now_ns, int slept) {
-    const ferry__two_ways *ways = (const ferry__two_ways *)user;
-    return ferry__load_acquire(&ways->slot->seq) == ways->next ? FERRY__INTERRUPTED : ferry__idle(ways->channel, now_ns, slept);
 }
 
 int ferry__channel_await_lane(ferry__channel *channel, const uint32_t *word, uint32_t previous, const ferry__slot *slot, uint32_t next,
                               int64_t timeout_ns) {
     ferry__waiter waiter = ferry__waiter_of(channel, next);
-    ferry__two_ways ways;
-    ways.channel = channel, ways.slot = slot, ways.next = next;
-    waiter.idle = ferry__idle_in_lane, waiter.user = &ways;
+    waiter.turn = &slot->seq;
     return ferry__wait(&waiter, word, previous, timeout_ns);
 }
 

@@ -123,8 +123,7 @@ FERRY__LOCAL int ferry__channel_await_lane(ferry__channel *channel, const uint32
 
 /* Looks after the peer and the door: 0, or why the connection is over. Now and then, or, if a sleep has ended without what was waited
  * for, in any case. */
-FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int slept);
-FERRY__LOCAL int ferry__channel_look_at(ferry__channel *channel, int64_t now_ns, int slept); /* for who has read the clock */
+FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int64_t now_ns, int slept);
 /* Declares the connection over, if it is not already. Returns why it is. */
 FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 /* The same where the peer has written what it may not, as the text says. */

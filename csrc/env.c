@@ -57,7 +57,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     base = region->base;
     ferry__spec_write(&env->spec, base);
     ferry__turns_place(&env->spec, base, answers);
-    if (ferry__region_protect(region, env->spec.parts_begin, why) < 0 ||
+    if (ferry__platform_memory_protect(region->base, env->spec.parts_begin, why) < 0 ||
         ferry__turns_open(&turns, &env->spec, answers, env->message, why) < 0) {
         ferry__region_release(region);
         return why->code;
@@ -136,7 +136,7 @@ static void ferry__env_settle(ferry_env *env) {
 
 static void ferry__env_ready(void *user) {
     ferry_env *env = (ferry_env *)user;
-    ferry__region_seal(env->region);
+    ferry__platform_memory_seal(env->region->memory);
     ferry__channel_begin(&env->channel, env->spec.header.seq_start);
     ferry__env_settle(env);
     env->channel.line->pid = env->spec.header.env_pid;
@@ -624,7 +624,7 @@ static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_
             return ferry__fail(&channel->why, FERRY_ESTATE,
                                "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
                                (unsigned long long)env->number);
-        return ferry__channel_look(channel, 0) < 0 ? ferry__env_leave(env, out) : 0;
+        return ferry__channel_look(channel, ferry__platform_now_ns(), 0) < 0 ? ferry__env_leave(env, out) : 0;
     }
     start = ferry__platform_now_ns();
     for (;;) {

@@ -92,26 +92,17 @@ void ferry_observer_why(const ferry_observer *observer, ferry_why *why) {
     ferry__fail(why, 0, "observing the environment (pid %u) at '%s'", channel->peer_pid, channel->address.text);
 }
 
-/* What is left of a time-out. */
-static int64_t ferry__left_of(int64_t timeout_ns, int64_t start_ns, int64_t now_ns) {
-    if (timeout_ns == FERRY_FOREVER) return INT64_MAX;
-    return timeout_ns > now_ns - start_ns ? timeout_ns - (now_ns - start_ns) : 0;
-}
-
-/* Gets in: 1, 0 not within the time, or why not. */
-static int ferry__observer_attach(ferry_observer *observer, int64_t timeout_ns) {
-    int64_t start = ferry__platform_now_ns(), now = start, left, pause;
+/* Gets in: 1, 0 not by then, or why not. */
+static int ferry__observer_attach(ferry_observer *observer, int64_t deadline_ns) {
+    int64_t now = ferry__platform_now_ns();
     for (;;) {
         if (now - observer->asked_ns >= FERRY__ASK_AGAIN_NS) {
-            left = ferry__left_of(timeout_ns, start, now);
-            int got = ferry__channel_meet(&observer->channel, left == INT64_MAX ? FERRY_FOREVER : left);
+            int got = ferry__channel_meet(&observer->channel, now < deadline_ns ? deadline_ns - now : 0);
             if (got != FERRY_ESTATE) return got;
             now = observer->asked_ns = ferry__platform_now_ns();
         }
-        left = ferry__left_of(timeout_ns, start, now);
-        if (left == 0) return 0;
-        pause = observer->asked_ns + FERRY__ASK_AGAIN_NS - now;
-        ferry__platform_poll(NULL, 0, pause < left ? pause : left);
+        if (now >= deadline_ns) return 0;
+        ferry__platform_poll(NULL, 0, ferry__least(observer->asked_ns + FERRY__ASK_AGAIN_NS, deadline_ns) - now);
         now = ferry__platform_now_ns();
     }
 }
@@ -165,7 +156,7 @@ static int ferry__observer_look(ferry_observer *observer, const ferry_snapshot *
     if (got < 0)
         got =
             ferry__channel_lose(channel, FERRY_ECORRUPT, "what the environment (pid %u) shows to observers is damaged", channel->peer_pid);
-    if (got == 0) got = ferry__channel_look(channel, 1);
+    if (got == 0) got = ferry__channel_look(channel, ferry__platform_now_ns(), 1);
     if (got >= 0) return got;
     *out = NULL;
     ferry__channel_hang_up(channel);
@@ -173,29 +164,28 @@ static int ferry__observer_look(ferry_observer *observer, const ferry_snapshot *
 }
 
 /* How long nothing new is to be expected: every look takes a processor from somebody, perhaps from those who are looked at. */
-static int64_t ferry__observer_pause(const ferry_observer *observer, int64_t left_ns) {
+static int64_t ferry__observer_pause(const ferry_observer *observer, int64_t now_ns) {
     /* Unsigned, since the time is the environment's word and may be any. */
-    uint64_t age = (uint64_t)ferry__platform_now_ns() - (uint64_t)observer->snapshot.time_ns;
+    uint64_t age = (uint64_t)now_ns - (uint64_t)observer->snapshot.time_ns;
     int64_t pause = age < FERRY__RING_PERIOD_NS ? FERRY__RING_PERIOD_NS - (int64_t)age : 0;
-    if (pause < FERRY__GLANCE_NS) pause = FERRY__GLANCE_NS;
-    return pause < left_ns ? pause : left_ns;
+    return pause < FERRY__GLANCE_NS ? FERRY__GLANCE_NS : pause;
 }
 
 int ferry_observer_snapshot(ferry_observer *observer, int64_t timeout_ns, const ferry_snapshot **out) {
-    int64_t start = ferry__platform_now_ns(), left;
+    const int64_t deadline = ferry__deadline(timeout_ns, ferry__platform_now_ns());
+    int64_t now;
     int got;
     *out = NULL;
     if (!ferry__channel_is_mine(&observer->channel)) return FERRY_EFORKED;
     for (;;) {
-        left = ferry__left_of(timeout_ns, start, ferry__platform_now_ns());
         if (observer->channel.state != FERRY__OPEN) {
-            got = ferry__observer_attach(observer, left == INT64_MAX ? FERRY_FOREVER : left);
+            got = ferry__observer_attach(observer, deadline);
             if (got <= 0) return got;
         }
         got = ferry__observer_look(observer, out);
         if (got != 0) return got;
-        left = ferry__left_of(timeout_ns, start, ferry__platform_now_ns());
-        if (left == 0) return 0;
-        ferry__platform_poll(&observer->channel.stream, 1, ferry__observer_pause(observer, left));
+        now = ferry__platform_now_ns();
+        if (now >= deadline) return 0;
+        ferry__platform_poll(&observer->channel.stream, 1, ferry__least(ferry__observer_pause(observer, now), deadline - now));
     }
 }

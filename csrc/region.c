@@ -7,19 +7,25 @@
 
 #include <stdlib.h>
 
-int ferry__region_allowed(uint64_t bytes, uint64_t max_bytes, ferry_why *why) {
-    uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES, available;
+/* Can this process map so many bytes, and may it? */
+static int ferry__region_fits(uint64_t bytes, uint64_t max_bytes, ferry_why *why) {
+    uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES;
     if (bytes > FERRY__MOST_MAPPED)
-        return ferry__fail(
-            why, FERRY_ETOOBIG,
-            "the environment needs a region of %.1f MiB, and a %d-bit process can map %.1f MiB at once; make the observation "
-            "smaller, or build the environment for 64 bits",
-            (double)bytes / 1048576, (int)(8 * sizeof(void *)), (double)FERRY__MOST_MAPPED / 1048576);
+        return ferry__fail(why, FERRY_ETOOBIG,
+                           "the environment needs a region of %.1f MiB, and a %d-bit process can map %.1f MiB at once; make the "
+                           "observation smaller, or build this side for 64 bits",
+                           (double)bytes / 1048576, (int)(8 * sizeof(void *)), (double)FERRY__MOST_MAPPED / 1048576);
     if (bytes > most)
         return ferry__fail(
             why, FERRY_ETOOBIG,
             "the environment needs a region of %.1f MiB, and %.1f MiB are allowed; make the observation smaller, or raise max_bytes",
             (double)bytes / 1048576, (double)most / 1048576);
+    return 0;
+}
+
+int ferry__region_allowed(uint64_t bytes, uint64_t max_bytes, ferry_why *why) {
+    uint64_t available;
+    if (ferry__region_fits(bytes, max_bytes, why) < 0) return why->code;
     available = ferry__platform_memory_available();
     if (bytes > available / 4 * 3)
         return ferry__fail(
@@ -53,28 +59,15 @@ int ferry__region_create(uint64_t bytes, uint64_t max_bytes, ferry__region **out
 }
 
 int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, ferry__region **out, ferry_why *why) {
-    uint64_t most = max_bytes != 0 ? max_bytes : FERRY__DEFAULT_MAX_BYTES;
     *out = NULL;
-    if (bytes > FERRY__MOST_MAPPED)
-        ferry__fail(why, FERRY_ETOOBIG,
-                    "the environment's region has %.1f MiB, and this agent, a %d-bit process, can map %.1f MiB at once; make the "
-                    "observation smaller, or build the agent for 64 bits",
-                    (double)bytes / 1048576, (int)(8 * sizeof(void *)), (double)FERRY__MOST_MAPPED / 1048576);
-    else if (bytes > most)
-        ferry__fail(why, FERRY_ETOOBIG, "the environment's region has %.1f MiB, and this agent accepts %.1f MiB; raise max_bytes",
-                    (double)bytes / 1048576, (double)most / 1048576);
-    else if (bytes < sizeof(ferry__header) || bytes % FERRY__PAGE != 0)
-        ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
-    else if (ferry__platform_memory_check(memory, bytes, 0, why) == 0) return ferry__region_map(memory, bytes, out, why);
+    if (ferry__region_fits(bytes, max_bytes, why) == 0) {
+        if (bytes < sizeof(ferry__header) || bytes % FERRY__PAGE != 0)
+            ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
+        else if (ferry__platform_memory_check(memory, bytes, 0, why) == 0) return ferry__region_map(memory, bytes, out, why);
+    }
     ferry__platform_close(memory);
     return why->code;
 }
-
-int ferry__region_protect(ferry__region *region, uint64_t bytes, ferry_why *why) {
-    return ferry__platform_memory_protect(region->base, bytes, why);
-}
-
-void ferry__region_seal(const ferry__region *region) { ferry__platform_memory_seal(region->memory); }
 
 ferry__region *ferry__region_keep(ferry__region *region) {
     if (region != NULL) ferry__count_up(&region->count);

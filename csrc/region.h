@@ -24,10 +24,6 @@ FERRY__LOCAL int ferry__region_allowed(uint64_t bytes, uint64_t max_bytes, ferry
 FERRY__LOCAL int ferry__region_create(uint64_t bytes, uint64_t max_bytes, ferry__region **out, ferry_why *why);
 /* Checks and maps one that a peer made. Takes memory over, also on failure. */
 FERRY__LOCAL int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, ferry__region **out, ferry_why *why);
-/* From now on this process can only read the first bytes (a multiple of FERRY__PAGE). */
-FERRY__LOCAL int ferry__region_protect(ferry__region *region, uint64_t bytes, ferry_why *why);
-/* Nobody can map it for writing any more. */
-FERRY__LOCAL void ferry__region_seal(const ferry__region *region);
 FERRY__LOCAL ferry__region *ferry__region_keep(ferry__region *region);
 /* Unmaps with the last. NULL is allowed. */
 FERRY__LOCAL void ferry__region_release(ferry__region *region);

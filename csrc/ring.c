@@ -81,7 +81,7 @@ int ferry__ring_open(const ferry__spec *spec, const char *start, const uint64_t 
         ferry__store_relaxed(&ferry__ring_slot_at(base, &ring->head, (uint32_t)i)->seq, FERRY__SEQ_START);
     }
     for (i = 0; i < rows; i++) ring->returns[i] = NAN, ring->episode[i] = episode[i];
-    ferry__region_seal(ring->region);
+    ferry__platform_memory_seal(ring->region->memory);
     *out = ring;
     return 0;
 fail:

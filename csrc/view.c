@@ -133,7 +133,7 @@ static int64_t ferry__view_nap(const ferry__view *view, int64_t start, int64_t n
 FERRY__WARM int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &agent->channel;
     ferry__view *view = &agent->view;
-    int64_t start = 0, now, nap;
+    int64_t start = 0, deadline = 0, now, nap;
     int got, looks, slept = 0;
     ferry__view_begin_episode(agent);
     if (!view->runs) return ferry__fail(&channel->why, FERRY_ESTATE, "no episode runs: a RESET comes first");
@@ -144,20 +144,19 @@ FERRY__WARM int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const f
         got = ferry__view_pull_frame(agent, out);
         if (got != 0) break;
         now = ferry__platform_now_ns();
-        if (start == 0) start = now;
-        got = ferry__channel_look_at(channel, now, slept);
+        if (start == 0) start = now, deadline = ferry__deadline(timeout_ns, now);
+        got = ferry__channel_look(channel, now, slept);
         if (got < 0) { /* what a dying environment published last goes first */
             got = ferry__view_pull_frame(agent, out);
             if (got == 0) got = channel->lost;
             break;
         }
-        if (timeout_ns != FERRY_FOREVER && now - start >= timeout_ns) {
+        if (now >= deadline) {
             if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = start;
             return 0;
         }
         if (channel->policy == FERRY__SPIN) continue;
-        nap = ferry__view_nap(view, start, now);
-        if (timeout_ns != FERRY_FOREVER && nap > timeout_ns - (now - start)) nap = timeout_ns - (now - start);
+        nap = ferry__least(ferry__view_nap(view, start, now), deadline - now);
         slept = nap >= FERRY__MOST_NAP_NS;
         if (nap == 0) ferry__platform_yield();
         else ferry__platform_nap(nap);

@@ -44,14 +44,11 @@ static int ferry__should_sleep(const ferry__waiter *waiter) {
     return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
 }
 
-static int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
-    int64_t start, now, deadline, in_vain = 0;
+    int64_t now = ferry__platform_now_ns(), in_vain = 0;
+    const int64_t deadline = ferry__deadline(timeout_ns, now);
     int err, slept = 0;
-    start = now = ferry__platform_now_ns();
     ferry__note_wait(waiter->line, waiter->next, now);
-    deadline = timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - start ? INT64_MAX : start + timeout_ns;
     if (waiter->manners->hasty > 0) waiter->manners->hasty--;
     else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_sleep(waiter)) {
         int again;
@@ -61,7 +58,8 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
         } while (again && now < deadline);
     }
     for (;;) {
-        err = waiter->idle(waiter->user, now, slept);
+        if (waiter->turn != NULL && ferry__load_acquire(waiter->turn) == waiter->next) err = FERRY__INTERRUPTED;
+        else err = waiter->idle(waiter->user, now, slept);
         /* What a dying peer published last is delivered first. */
         if (ferry__changed(word, previous)) return 1;
         if (err < 0) return err;

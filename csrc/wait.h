@@ -24,6 +24,7 @@ typedef struct ferry__waiter {
     ferry__os memory;        /* in which the word lies */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t next;           /* the sequence word that is waited for: for onlookers */
+    const uint32_t *turn;    /* NULL, or where next may come while another word is waited for: FERRY__INTERRUPTED */
     uint32_t *crowded;       /* counts the waits on the peer's own processor */
     ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
@@ -37,6 +38,13 @@ static inline void ferry__note_wait(ferry__line *line, uint32_t next, int64_t no
     line->waits_ns = (uint64_t)now_ns;
     ferry__store_release(&line->waits_for, next);
 }
+
+/* When a wait that begins now is over; INT64_MAX for never. */
+static inline int64_t ferry__deadline(int64_t timeout_ns, int64_t now_ns) {
+    return timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;
+}
+
+static inline int64_t ferry__least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Reads FERRY_WAIT. */
 FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *why);
@@ -70,7 +78,7 @@ static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_
     return manners->hasty == 0 && *in_vain < FERRY__YIELD_NS;
 }
 
-/* What an idle function may answer besides an error: there is something else to do. */
+/* What a wait may end with besides an error: there is something else to do. */
 #define FERRY__INTERRUPTED (-1000)
 
 /* Goes on where spinning ends. 1 when *word no longer is previous (also if that happened along with an error), 0 after timeout_ns, or

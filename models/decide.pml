@@ -1,6 +1,6 @@
 /* To decide in real time: an env that waits for an action sleeps on the lane's word, and must not sleep over a turn, which changes another.
  *
- * Stands for ferry__world_await (csrc/world.c) with ferry__channel_await_lane and ferry__idle_in_lane (csrc/channel.c), ferry__wait
+ * Stands for ferry__world_await (csrc/world.c) with ferry__channel_await_lane (csrc/channel.c), ferry__wait
  * (csrc/wait.c), ferry__view_act and ferry__view_sent (csrc/view.c), ferry__slot_publish (csrc/slot.h), ferry__lane_knock and
  * ferry__lane_pull (csrc/lane.h). Of the lane there is the word alone, without its slots.
  *

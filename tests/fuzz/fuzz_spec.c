@@ -67,7 +67,8 @@ static void check_order(const ferry__spec *spec) {
 /* Reads all that an agent would, of a region that it has accepted. */
 static void use(const ferry__spec *spec, char *base) {
     const ferry__header *header = &spec->header;
-    char *answers[FERRY__ANSWERS], *message = base + header->agent_slot, *zeros = (char *)calloc(1, header->agent_bytes);
+    char *answers[FERRY__ANSWERS], *message = base + header->agent_slot;
+    ferry__spec one = *spec;
     uint32_t i, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
     ferry__turns turns;
     ferry_why why;
@@ -87,9 +88,11 @@ static void use(const ferry__spec *spec, char *base) {
         for (i = 0; i < FERRY__LANE_SLOTS; i++) read_slot_of_agent(spec, base, (const char *)lane.slot[i]);
         fuzz_touch(base + header->env_offset, FERRY__LANES_END);
     }
-    (void)ferry__spec_check_actions(spec, message, turns.all, spec->group.num_rows, &why);
-    (void)ferry__spec_check_actions(spec, zeros, turns.all, spec->group.num_rows, &why); /* the last as well, if none is refused */
-    free(zeros);
+    one.header.num_fields = 1;
+    for (i = 0; i < header->num_fields; i++) { /* one after the other, since the check ends with the first that is outside */
+        one.entries = &spec->entries[i];
+        (void)ferry__spec_check_actions(&one, message, turns.all, spec->group.num_rows, &why);
+    }
     ferry__turns_close(&turns);
 }
 
