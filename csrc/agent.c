@@ -61,7 +61,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     }
     ferry__turns_place(&agent->spec, base, answers);
     if (ferry__turns_open(&agent->turns, &agent->spec, answers, base + header->agent_slot, why) < 0 ||
-        ferry__inbox_open(&agent->inbox, header->blob_bytes, why) < 0 || ferry__agent_make_room(agent, why) < 0 ||
+        ferry__inbox_open(&agent->inbox, header->env_blob, header->blob_bytes, why) < 0 || ferry__agent_make_room(agent, why) < 0 ||
         ferry__platform_memory_protect(agent->region->base, agent->spec.parts_begin, why) < 0) {
         ferry__agent_forget(agent);
         return why->code;
@@ -79,6 +79,7 @@ static int ferry__agent_accept(void *user, ferry__os memory, uint64_t bytes, fer
     agent->request.seed = agent->seed;
     agent->channel.line->pid = ferry__platform_pid();
     if (agent->spec.realtime) ferry__view_open(agent, base);
+    agent->outbox.at = header->agent_blob, agent->outbox.room = header->blob_bytes;
     agent->told_rows = 0;
     agent->number = 0, agent->next = 0, agent->owed = 0, agent->owed_ns = 0;
     agent->seen[0] = agent->seen[1] = header->seq_start;
@@ -224,8 +225,7 @@ int ferry_agent_send(ferry_agent *agent) {
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP, RESET or CALL, not %u; fill ferry_agent_turn first",
                            turn->kind);
     if (agent->spec.realtime && turn->kind == FERRY_STEP) return ferry__view_act(agent);
-    if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) &&
-        ferry__outbox_put(&agent->outbox, &turn->blob, slot, (char *)slot + header->agent_blob, header->blob_bytes, why) < 0)
+    if (!ferry__outbox_is_idle(&agent->outbox, &turn->blob) && ferry__outbox_put(&agent->outbox, &turn->blob, slot, why) < 0)
         return why->code;
     if (turn->num_rows != agent->spec.group.num_rows && ferry__agent_put_rows(agent, turn, slot) < 0) return why->code;
     if (turn->kind == FERRY_RESET) {
@@ -260,9 +260,7 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
                                       (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
     agent->turns.turn[0].blob.format = agent->turns.turn[1].blob.format = FERRY_NONE;
     agent->turns.turn[0].step_blob.format = agent->turns.turn[1].step_blob.format = FERRY_NONE;
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const char *)slot + agent->spec.header.env_blob, &answer->blob,
-                          &answer->step_blob) < 0)
-        return agent->channel.lost;
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, slot, &answer->blob, &answer->step_blob) < 0) return agent->channel.lost;
     return 1;
 }
 

@@ -8,11 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ferry__inbox_open(ferry__inbox *inbox, uint64_t room, ferry_why *why) {
+void ferry__first_blob_clear(ferry__first_blob *first) {
+    free(first->data);
+    memset(first, 0, sizeof *first);
+}
+
+void ferry__outbox_clear(ferry__outbox *outbox) {
+    if (outbox->memory != FERRY__NO_OS) ferry__platform_close(outbox->memory);
+    outbox->memory = FERRY__NO_OS;
+}
+
+int ferry__inbox_open(ferry__inbox *inbox, uint64_t at, uint64_t room, ferry_why *why) {
     memset(inbox, 0, sizeof *inbox);
     inbox->copy = (char *)malloc((size_t)room + 1);
     if (inbox->copy == NULL) return ferry__no_memory(why);
-    inbox->room = room;
+    inbox->at = at, inbox->room = room;
     return 0;
 }
 
@@ -39,7 +49,7 @@ int ferry__blobs_part(ferry_blob *out, ferry_blob *first) {
     return 0;
 }
 
-int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const char *slot_room, ferry_blob *out,
+int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry__slot *head, const ferry__slot *slot, ferry_blob *out,
                       ferry_blob *first) {
     ferry__os memory;
     ferry_why why;
@@ -54,7 +64,7 @@ int ferry__inbox_take(ferry__inbox *inbox, ferry__channel *channel, const ferry_
         return ferry__damaged_blob(channel, head);
     out->format = head->blob_format, out->size_bytes = head->blob_bytes, out->data = inbox->copy;
     if (head->blob_where == FERRY__WHERE_SLOT) {
-        ferry__copy_in(inbox->copy, slot_room, (size_t)head->blob_bytes);
+        ferry__copy_in(inbox->copy, (const char *)slot + inbox->at, (size_t)head->blob_bytes);
         return out->format != FERRY__JOINED || ferry__blobs_part(out, first) == 0 ? 0 : ferry__damaged_blob(channel, head);
     }
     err = ferry__channel_take_blob(channel, head->blob_bytes, &memory);
@@ -74,32 +84,31 @@ void ferry__inbox_close(ferry__inbox *inbox) {
 }
 
 /* Puts a blob of any format, the two joined among them. */
-static int ferry__outbox_write(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room,
-                               ferry_why *why) {
+static int ferry__outbox_write(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *slot, ferry_why *why) {
     ferry__outbox_clear(outbox);
     outbox->used = blob->format != FERRY_NONE;
     outbox->format = blob->format;
-    head->blob_format = FERRY_NONE, head->blob_where = FERRY__WHERE_SLOT, head->blob_bytes = 0;
+    slot->blob_format = FERRY_NONE, slot->blob_where = FERRY__WHERE_SLOT, slot->blob_bytes = 0;
     if (blob->format == FERRY_NONE) return 0;
     if (blob->size_bytes > FERRY_MAX_BLOB)
         return ferry__fail(why, FERRY_ETOOBIG,
                            "a blob of %llu bytes: at most %llu can travel with a turn; send less, or write it to a file",
                            (unsigned long long)blob->size_bytes, (unsigned long long)FERRY_MAX_BLOB);
-    if (blob->size_bytes > room) {
+    if (blob->size_bytes > outbox->room) {
         if (ferry__region_allowed(blob->size_bytes, FERRY_MAX_BLOB, why) < 0 ||
             ferry__platform_memory_freeze(blob->data, blob->size_bytes, &outbox->memory, why) < 0)
             return why->code;
-        head->blob_where = FERRY__WHERE_DESCRIPTOR;
-    } else if (blob->size_bytes > 0) memcpy(slot_room, blob->data, (size_t)blob->size_bytes);
-    head->blob_format = (uint8_t)blob->format, head->blob_bytes = outbox->bytes = blob->size_bytes;
+        slot->blob_where = FERRY__WHERE_DESCRIPTOR;
+    } else if (blob->size_bytes > 0) memcpy((char *)slot + outbox->at, blob->data, (size_t)blob->size_bytes);
+    slot->blob_format = (uint8_t)blob->format, slot->blob_bytes = outbox->bytes = blob->size_bytes;
     return 0;
 }
 
-int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *head, char *slot_room, uint64_t room, ferry_why *why) {
+int ferry__outbox_put(ferry__outbox *outbox, const ferry_blob *blob, ferry__slot *slot, ferry_why *why) {
     if (blob->format > FERRY_VALUES || (blob->format != FERRY_NONE && blob->data == NULL && blob->size_bytes > 0))
         return ferry__fail(why, FERRY_EINVAL, "a blob needs data and one of the formats JSON, MSGPACK, TEXT, VALUES (format is %u)",
                            blob->format);
-    return ferry__outbox_write(outbox, blob, head, slot_room, room, why);
+    return ferry__outbox_write(outbox, blob, slot, why);
 }
 
 /* Room for the two head words and so many bytes. */
@@ -111,7 +120,7 @@ static int ferry__first_blob_grow(ferry__first_blob *first, uint64_t bytes, ferr
     return 0;
 }
 
-int ferry__outbox_keep(ferry__outbox *outbox, const char *slot_room, ferry__first_blob *first, ferry_why *why) {
+int ferry__outbox_keep(ferry__outbox *outbox, const ferry__slot *slot, ferry__first_blob *first, ferry_why *why) {
     ferry__joined joined;
     void *mapped = NULL;
     ferry__first_blob_clear(first);
@@ -124,19 +133,18 @@ int ferry__outbox_keep(ferry__outbox *outbox, const char *slot_room, ferry__firs
         if (ferry__platform_memory_map(outbox->memory, outbox->bytes, 0, &mapped, why) < 0) return why->code;
         memcpy(first->data + sizeof joined, mapped, (size_t)outbox->bytes);
         ferry__platform_memory_unmap(mapped, outbox->bytes);
-    } else memcpy(first->data + sizeof joined, slot_room, (size_t)outbox->bytes);
+    } else memcpy(first->data + sizeof joined, (const char *)slot + outbox->at, (size_t)outbox->bytes);
     first->bytes = sizeof joined + outbox->bytes;
     ferry__outbox_clear(outbox);
     outbox->used = 0;
     return 0;
 }
 
-int ferry__outbox_put_joined(ferry__outbox *outbox, ferry__first_blob *first, const ferry_blob *blob, ferry__slot *head, char *slot_room,
-                             uint64_t room, ferry_why *why) {
+int ferry__outbox_put_joined(ferry__outbox *outbox, ferry__first_blob *first, const ferry_blob *blob, ferry__slot *slot, ferry_why *why) {
     ferry__joined joined;
     ferry_blob both;
     uint64_t second_bytes = blob->format != FERRY_NONE ? blob->size_bytes : 0;
-    if (second_bytes > FERRY_MAX_BLOB) return ferry__outbox_put(outbox, blob, head, slot_room, room, why);
+    if (second_bytes > FERRY_MAX_BLOB) return ferry__outbox_put(outbox, blob, slot, why);
     memcpy(&joined, first->data, sizeof joined);
     if (ferry__first_blob_grow(first, joined.first_bytes + second_bytes, why) < 0) return why->code;
     joined.second_format = blob->format;
@@ -144,21 +152,11 @@ int ferry__outbox_put_joined(ferry__outbox *outbox, ferry__first_blob *first, co
     if (second_bytes > 0) memcpy(first->data + first->bytes, blob->data, (size_t)second_bytes);
     memset(&both, 0, sizeof both);
     both.data = first->data, both.size_bytes = first->bytes + second_bytes, both.format = FERRY__JOINED;
-    return ferry__outbox_write(outbox, &both, head, slot_room, room, why);
-}
-
-void ferry__first_blob_clear(ferry__first_blob *first) {
-    free(first->data);
-    memset(first, 0, sizeof *first);
+    return ferry__outbox_write(outbox, &both, slot, why);
 }
 
 void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel) {
     ferry__channel_send_blob(channel, outbox->memory, outbox->bytes);
     channel->line->big_blobs++;
     ferry__outbox_clear(outbox);
-}
-
-void ferry__outbox_clear(ferry__outbox *outbox) {
-    if (outbox->memory != FERRY__NO_OS) ferry__platform_close(outbox->memory);
-    outbox->memory = FERRY__NO_OS;
 }

@@ -24,8 +24,7 @@ static const char *ferry__peer_name(const ferry__channel *channel) {
     return ferry__side_name(channel->side == FERRY__ENV ? FERRY__AGENT : FERRY__ENV);
 }
 
-static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) FERRY__PRINTF(3, 4);
-static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) {
+FERRY__PRINTF(3, 4) static void ferry__tell(const ferry__channel *channel, int level, const char *format, ...) {
     char text[sizeof(((ferry_why *)0)->text) + 128];
     va_list arguments;
     va_start(arguments, format);
@@ -214,6 +213,12 @@ int ferry__hello_is_known(const ferry__channel *channel, const ferry__hello *hel
     return 0;
 }
 
+int ferry__nothing_to_observe(const ferry__channel *channel, ferry_why *why) {
+    return ferry__fail(why, FERRY_EUNSUPPORTED,
+                       "at '%s' an agent listens, and only environments that listen let observers in; ferry top shows what it does",
+                       channel->address.text);
+}
+
 static int ferry__check_hello(ferry__channel *channel, ferry__hello *hello, ferry_why *why) {
     uint32_t bytes = channel->frame.bytes;
     memset(hello, 0, sizeof *hello);
@@ -223,9 +228,7 @@ static int ferry__check_hello(ferry__channel *channel, ferry__hello *hello, ferr
     if (hello->side == FERRY__OBSERVER && channel->side == FERRY__ENV)
         return ferry__fail(why, FERRY_ESTATE, "no agent plays at '%s' now, so that there is nothing to observe", channel->address.text);
     if (channel->side == FERRY__OBSERVER ? hello->side == FERRY__AGENT : hello->side == FERRY__OBSERVER)
-        return ferry__fail(why, FERRY_EUNSUPPORTED,
-                           "at '%s' an agent listens, and only environments that listen let observers in; ferry top shows what it does",
-                           channel->address.text);
+        return ferry__nothing_to_observe(channel, why);
     if (hello->side == (uint32_t)channel->side)
         return ferry__fail(
             why, FERRY_EROLE,
@@ -479,13 +482,14 @@ static int ferry__look_around(ferry__channel *channel, int64_t now) {
     return 0;
 }
 
-/* As ferry__waiter.idle. Leaving the spin phase happens at every turn of a slow peer: then the clock decides whether to look. */
-static int ferry__idle(void *user, int64_t now_ns, int slept) { return ferry__channel_look((ferry__channel *)user, now_ns, slept); }
-
+/* Leaving the spin phase happens at every turn of a slow peer: then the clock decides whether to look. */
 int ferry__channel_look(ferry__channel *channel, int64_t now_ns, int slept) {
     if (channel->lost != 0) return channel->lost;
     return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
 }
+
+/* As ferry__waiter.idle. */
+static int ferry__idle(void *user, int64_t now_ns, int slept) { return ferry__channel_look((ferry__channel *)user, now_ns, slept); }
 
 void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start) {
     channel->attended = seq_start, channel->attend = seq_start + 1;

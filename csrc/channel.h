@@ -143,6 +143,8 @@ FERRY__LOCAL int ferry__send_hello(const ferry__channel *channel, ferry__os stre
 /* Is a greeting of so many bytes one of this version? */
 FERRY__LOCAL int ferry__hello_is_known(const ferry__channel *channel, const ferry__hello *hello, uint32_t bytes, uint32_t pid,
                                        ferry_why *why);
+/* What an observer is told, or finds, where an agent listens. */
+FERRY__LOCAL int ferry__nothing_to_observe(const ferry__channel *channel, ferry_why *why);
 /* What a second peer is told. */
 FERRY__LOCAL void ferry__say_busy(const ferry__channel *channel, uint32_t pid, ferry__os stream);
 

@@ -85,6 +85,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     env->rows.autoreset = hello->autoreset;
     env->steady =
         env->rows.num_rows == 1 && env->rows.autoreset == FERRY_AUTORESET_DISABLED && env->rows.max_steps == 0 && !env->spec.realtime;
+    env->outbox.at = header->env_blob, env->outbox.room = header->blob_bytes;
     env->spoilt = 1;
     env->number = 0, env->which = 0, env->holding = FERRY__HOLDING_NOTHING, env->abandoned = 0;
     ferry__rows_idle(&env->rows);
@@ -237,8 +238,8 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->channel.handshake.refresh = ferry__env_refresh;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
-        ferry__inbox_open(&env->inbox, env->spec.header.blob_bytes, why) == 0 && ferry__env_make_room(env, why) == 0 &&
-        ferry__channel_open(&env->channel, FERRY__ENV, desc->address, NULL, why) == 0) {
+        ferry__inbox_open(&env->inbox, env->spec.header.agent_blob, env->spec.header.blob_bytes, why) == 0 &&
+        ferry__env_make_room(env, why) == 0 && ferry__channel_open(&env->channel, FERRY__ENV, desc->address, NULL, why) == 0) {
         *out = env;
         return 0;
     }
@@ -318,20 +319,17 @@ static void ferry__env_publish_seen(ferry_env *env, ferry_status status) {
 }
 
 static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
-    const ferry__header *header = &env->spec.header;
     ferry__slot *slot = env->out[env->which].slot;
     if (env->holding == FERRY__HOLDING_FRAME) {
         slot = ferry__lane_mine(&env->world.frames);
-        if (blob->format != FERRY_NONE && blob->size_bytes > header->blob_bytes)
+        if (blob->format != FERRY_NONE && blob->size_bytes > env->outbox.room)
             return ferry__fail(
                 &env->channel.why, FERRY_ETOOBIG,
                 "a blob of %llu bytes: a frame has room for blob_bytes, which are %llu; ask for more when the environment is opened",
-                (unsigned long long)blob->size_bytes, (unsigned long long)header->blob_bytes);
+                (unsigned long long)blob->size_bytes, (unsigned long long)env->outbox.room);
     }
-    if (env->first.data != NULL)
-        return ferry__outbox_put_joined(&env->outbox, &env->first, blob, slot, (char *)slot + header->env_blob, header->blob_bytes,
-                                        &env->channel.why);
-    return ferry__outbox_put(&env->outbox, blob, slot, (char *)slot + header->env_blob, header->blob_bytes, &env->channel.why);
+    if (env->first.data != NULL) return ferry__outbox_put_joined(&env->outbox, &env->first, blob, slot, &env->channel.why);
+    return ferry__outbox_put(&env->outbox, blob, slot, &env->channel.why);
 }
 
 static void ferry__env_put_text(ferry_env *env, const char *text) {
@@ -339,8 +337,8 @@ static void ferry__env_put_text(ferry_env *env, const char *text) {
     ferry__first_blob_clear(&env->first);
     memset(&blob, 0, sizeof blob);
     blob.data = text, blob.size_bytes = strlen(text), blob.format = FERRY_TEXT;
-    if (env->holding == FERRY__HOLDING_FRAME && blob.size_bytes > env->spec.header.blob_bytes) {
-        blob.size_bytes = env->spec.header.blob_bytes; /* rather its beginning than nothing, in whole characters */
+    if (env->holding == FERRY__HOLDING_FRAME && blob.size_bytes > env->outbox.room) {
+        blob.size_bytes = env->outbox.room; /* rather its beginning than nothing, in whole characters */
         while (blob.size_bytes > 0 && (text[blob.size_bytes] & 0xC0) == 0x80) blob.size_bytes--;
     }
     (void)ferry__env_put_blob(env, &blob);
@@ -415,8 +413,7 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
     if (env->rows.autoreset == FERRY_AUTORESET_SAME_STEP) ferry__env_save_finals(env, turn);
     if (env->outbox.used) {
         memset(&none, 0, sizeof none);
-        if (ferry__outbox_keep(&env->outbox, (const char *)slot + env->spec.header.env_blob, &env->first, &env->channel.why) < 0 ||
-            ferry__env_put_blob(env, &none) < 0)
+        if (ferry__outbox_keep(&env->outbox, slot, &env->first, &env->channel.why) < 0 || ferry__env_put_blob(env, &none) < 0)
             return env->channel.why.code;
     }
     ferry__env_begin_reset(env, turn);
@@ -554,8 +551,7 @@ static int ferry__env_take(ferry_env *env) {
                                       (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
     env->turns.turn[0].blob.format = env->turns.turn[1].blob.format = FERRY_NONE;
     ferry__first_blob_clear(&env->first);
-    if (ferry__inbox_take(&env->inbox, &env->channel, head, (const char *)env->in + env->spec.header.agent_blob, &turn->blob, NULL) < 0)
-        return env->channel.lost;
+    if (ferry__inbox_take(&env->inbox, &env->channel, head, env->in, &turn->blob, NULL) < 0) return env->channel.lost;
     turn->kind = env->kind = head->kind;
     env->number++;
     if (env->kind != FERRY_CALL) return ferry__env_take_rows(env, turn, head->num_rows);

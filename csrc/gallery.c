@@ -31,10 +31,7 @@ static int ferry__gallery_admit(ferry__channel *channel, ferry__seat *seat, ferr
     ferry__gallery *gallery = &channel->gallery;
     ferry__welcome welcome;
     ferry__os memory;
-    if (channel->handshake.watch == NULL)
-        return ferry__fail(why, FERRY_EUNSUPPORTED,
-                           "at '%s' an agent listens, and only environments that listen let observers in; ferry top shows what it does",
-                           channel->address.text);
+    if (channel->handshake.watch == NULL) return ferry__nothing_to_observe(channel, why);
     if (gallery->observers == FERRY__MAX_OBSERVERS)
         return ferry__fail(why, FERRY_EBUSY, "%d observers look at '%s' already, and there is no room for more; end one of them",
                            FERRY__MAX_OBSERVERS, channel->address.text);

@@ -55,6 +55,15 @@ static void ferry__ring_lay_out(const ferry__spec *spec, ferry__ring_head *head)
     head->latest = FERRY__SEQ_START;
 }
 
+void ferry__ring_close(ferry__ring *ring) {
+    if (ring == NULL) return;
+    ferry__region_release(ring->region);
+    free(ring->returns);
+    free(ring->episode);
+    free(ring->over);
+    free(ring);
+}
+
 int ferry__ring_open(const ferry__spec *spec, const char *start, const uint64_t *episode, uint64_t max_bytes, ferry__ring **out,
                      ferry_why *why) {
     ferry__ring *ring = (ferry__ring *)calloc(1, sizeof *ring);
@@ -87,15 +96,6 @@ int ferry__ring_open(const ferry__spec *spec, const char *start, const uint64_t 
 fail:
     ferry__ring_close(ring);
     return why->code;
-}
-
-void ferry__ring_close(ferry__ring *ring) {
-    if (ring == NULL) return;
-    ferry__region_release(ring->region);
-    free(ring->returns);
-    free(ring->episode);
-    free(ring->over);
-    free(ring);
 }
 
 void ferry__ring_note(ferry__ring *ring, const ferry__slot *answer) {
@@ -177,6 +177,13 @@ static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
     return sound ? 0 : ferry__fail(why, FERRY_EPROTOCOL, "what the environment shows to observers is not laid out as it must be");
 }
 
+void ferry__ring_forget(ferry__ring_reader *reader) {
+    if (reader->base != NULL) ferry__platform_memory_unmap((void *)(uintptr_t)reader->base, reader->bytes);
+    ferry__spec_clear(&reader->spec);
+    free(reader->copy);
+    memset(reader, 0, sizeof *reader);
+}
+
 int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out, ferry_why *why) {
     void *base = NULL;
     int err = 0;
@@ -198,13 +205,6 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
     }
     ferry__ring_forget(out);
     return why->code;
-}
-
-void ferry__ring_forget(ferry__ring_reader *reader) {
-    if (reader->base != NULL) ferry__platform_memory_unmap((void *)(uintptr_t)reader->base, reader->bytes);
-    ferry__spec_clear(&reader->spec);
-    free(reader->copy);
-    memset(reader, 0, sizeof *reader);
 }
 
 int ferry__ring_read(ferry__ring_reader *reader) {

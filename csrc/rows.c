@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+void ferry__rows_idle(ferry__rows *rows) {
+    memset(rows->state, FERRY__ROW_IDLE, rows->num_rows);
+    rows->num_idle = rows->num_rows;
+    rows->any_over = 0;
+}
+
 int ferry__rows_open(ferry__rows *rows, const ferry__spec *spec, ferry_why *why) {
     const ferry__group *group = &spec->group;
     size_t n = group->num_rows;
@@ -28,12 +34,6 @@ int ferry__rows_open(ferry__rows *rows, const ferry__spec *spec, ferry_why *why)
 void ferry__rows_close(ferry__rows *rows) {
     free(rows->episode);
     memset(rows, 0, sizeof *rows);
-}
-
-void ferry__rows_idle(ferry__rows *rows) {
-    memset(rows->state, FERRY__ROW_IDLE, rows->num_rows);
-    rows->num_idle = rows->num_rows;
-    rows->any_over = 0;
 }
 
 int ferry__rows_valid(const uint32_t *list, uint32_t count, uint32_t num_rows) {

@@ -40,42 +40,32 @@ static uint64_t ferry__pool_add(ferry__pool *pool, const void *data, uint64_t by
 /* ---- From a description ---- */
 
 static int ferry__scalar_bounds(const ferry_field *field, ferry__entry *entry, ferry__pool *pool, const char *path, ferry_why *why) {
+    const int discrete = entry->kind == FERRY_DISCRETE, exact = discrete || entry->kind == FERRY_MULTI_BINARY;
+    const uint32_t size = ferry_dtype_bytes(entry->dtype);
     char low[8] = {0}, high[8] = {0};
-    uint32_t size = ferry_dtype_bytes(entry->dtype);
-    double least, most;
-    entry->bounds = FERRY__BOUNDS_SCALAR;
-    if (entry->kind == FERRY_DISCRETE) {
-        int64_t last;
+    int64_t first = 0, last = 1; /* of exact ones */
+    double from = field->low, to = field->high, least, most;
+    if (discrete) {
         if (field->n < 1 || field->start > INT64_MAX - (field->n - 1))
             return ferry__wrong_field(entry, path, why, ": a Discrete needs n >= 1 (here n = %lld, start = %lld)", (long long)field->n,
                                       (long long)field->start);
-        last = field->start + (field->n - 1);
-        ferry__element(entry->dtype, 0, field->start, 1, low);
-        ferry__element(entry->dtype, 0, last, 1, high);
-        if (ferry__integer_range(entry->dtype, &least, &most) && size < 8 && ((double)field->start < least || (double)last > most))
-            return ferry__wrong_field(entry, path, why, ": the dtype cannot hold the values %lld to %lld", (long long)field->start,
-                                      (long long)last);
-    } else if (entry->kind == FERRY_MULTI_BINARY) {
-        ferry__element(entry->dtype, 0, 1, 1, high);
-    } else {
-        if (field->low == 0 && field->high == 0 && entry->kind == FERRY_MULTI_DISCRETE)
-            return ferry__wrong_field(entry, path, why,
-                                      ": a MultiDiscrete takes its ranges from low_each and high_each, or low and high; none are set");
-        if (field->low == 0 && field->high == 0 && entry->kind == FERRY_BOX) {
-            entry->bounds = FERRY__BOUNDS_NONE;
-            return 0;
-        }
-        if (!(field->low <= field->high))
-            return ferry__wrong_field(entry, path, why, ": low (%g) is above high (%g)", field->low, field->high);
-        if (entry->dtype == FERRY_F16)
-            return ferry__wrong_field(entry, path, why, ": give the bounds of 16-bit floats by low_each and high_each");
-        if (ferry__integer_range(entry->dtype, &least, &most) && (field->low < least || field->high > most))
-            return ferry__wrong_field(entry, path, why,
-                                      ": the dtype cannot hold the bounds %g to %g as written; use low_each and high_each", field->low,
-                                      field->high);
-        ferry__element(entry->dtype, field->low, 0, 0, low);
-        ferry__element(entry->dtype, field->high, 0, 0, high);
+        first = field->start, last = field->start + (field->n - 1);
     }
+    if (exact) from = (double)first, to = (double)last;
+    if (from == 0 && to == 0 && entry->kind == FERRY_MULTI_DISCRETE)
+        return ferry__wrong_field(entry, path, why,
+                                  ": a MultiDiscrete takes its ranges from low_each and high_each, or low and high; none are set");
+    if (from == 0 && to == 0 && entry->kind == FERRY_BOX) return 0;
+    if (!(from <= to)) return ferry__wrong_field(entry, path, why, ": low (%g) is above high (%g)", from, to);
+    if (entry->dtype == FERRY_F16)
+        return ferry__wrong_field(entry, path, why, ": give the bounds of 16-bit floats by low_each and high_each");
+    if ((size < 8 || !exact) && ferry__integer_range(entry->dtype, &least, &most) && (from < least || to > most))
+        return ferry__wrong_field(entry, path, why,
+                                  ": the dtype cannot hold the bounds %g to %g as written; take a wider one, or low_each and high_each",
+                                  from, to);
+    entry->bounds = FERRY__BOUNDS_SCALAR;
+    ferry__element(entry->dtype, from, first, exact, low);
+    ferry__element(entry->dtype, to, last, exact, high);
     entry->low_offset = ferry__pool_add(pool, low, size);
     entry->high_offset = ferry__pool_add(pool, high, size);
     return 0;
@@ -219,11 +209,42 @@ static int ferry__put_into_words(ferry__spec *spec, ferry_why *why) {
 
 /* ---- Life cycle ---- */
 
+void ferry__spec_clear(ferry__spec *spec) {
+    free(spec->entries);
+    free(spec->pool);
+    free(spec->fields);
+    memset(spec, 0, sizeof *spec);
+}
+
+/* Fills in the entries, and all that lies in the pool. */
+static int ferry__spec_collect(const ferry_env_desc *desc, const char *name, ferry__spec *spec, ferry__pool *pool, ferry_why *why) {
+    ferry__header *header = &spec->header;
+    uint32_t i, roles = 0;
+    (void)ferry__pool_add(pool, "", 0);
+    for (i = 0; i < desc->num_fields; i++) {
+        if (ferry__entry_of(&desc->fields[i], spec->group.num_rows, &spec->entries[i], pool, why) < 0) return why->code;
+        roles |= 1u << desc->fields[i].role;
+    }
+    if ((roles & 3) != 3)
+        return ferry__fail(why, FERRY_ESPEC, "the environment has no %s field; it needs one or more",
+                           ferry__role_name((roles & 1) == 0 ? FERRY_OBSERVATION : FERRY_ACTION));
+    header->name_offset = (uint32_t)ferry__pool_add(pool, name, strlen(name));
+    header->name_bytes = (uint32_t)strlen(name);
+    if (desc->about.format != FERRY_NONE) {
+        header->about_offset = (uint32_t)ferry__pool_add(pool, desc->about.data, desc->about.size_bytes);
+        header->about_bytes = (uint32_t)desc->about.size_bytes, header->about_format = desc->about.format;
+    }
+    if (pool->failed) return ferry__no_memory(why);
+    if (pool->bytes > UINT32_MAX) return ferry__fail(why, FERRY_ETOOBIG, "names and bounds take more than 4 GiB");
+    header->pool_bytes = pool->bytes;
+    return 0;
+}
+
 int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *why) {
     ferry__header *header = &out->header;
     ferry__pool pool = {NULL, 0, 0, 0};
     const char *name = desc->name != NULL ? desc->name : "";
-    uint32_t i, roles = 0;
+    int err;
     memset(out, 0, sizeof *out);
     if (desc->num_rows > FERRY_MAX_ROWS)
         return ferry__fail(why, FERRY_ESPEC, "an environment of %u rows; at most %d are possible", desc->num_rows, FERRY_MAX_ROWS);
@@ -258,36 +279,12 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
         return ferry__fail(why, FERRY_ESPEC, "an environment in real time has one row, not %u; open one for each", out->group.num_rows);
     out->entries = (ferry__entry *)calloc(desc->num_fields + 1, sizeof *out->entries);
     if (out->entries == NULL) return ferry__no_memory(why);
-    (void)ferry__pool_add(&pool, "", 0);
-    for (i = 0; i < desc->num_fields; i++) {
-        if (ferry__entry_of(&desc->fields[i], out->group.num_rows, &out->entries[i], &pool, why) < 0) goto fail;
-        roles |= 1u << desc->fields[i].role;
+    err = ferry__spec_collect(desc, name, out, &pool, why);
+    out->pool = pool.data;
+    if (err == 0) {
+        ferry__lay_out(out);
+        if (ferry__spec_check(out, why) == 0 && ferry__put_into_words(out, why) == 0) return 0;
     }
-    if ((roles & 3) != 3) {
-        ferry__fail(why, FERRY_ESPEC, "the environment has no %s field; it needs one or more",
-                    ferry__role_name((roles & 1) == 0 ? FERRY_OBSERVATION : FERRY_ACTION));
-        goto fail;
-    }
-    header->name_offset = (uint32_t)ferry__pool_add(&pool, name, strlen(name));
-    header->name_bytes = (uint32_t)strlen(name);
-    if (desc->about.format != FERRY_NONE) {
-        header->about_offset = (uint32_t)ferry__pool_add(&pool, desc->about.data, desc->about.size_bytes);
-        header->about_bytes = (uint32_t)desc->about.size_bytes, header->about_format = desc->about.format;
-    }
-    if (pool.failed) {
-        ferry__no_memory(why);
-        goto fail;
-    }
-    if (pool.bytes > UINT32_MAX) {
-        ferry__fail(why, FERRY_ETOOBIG, "names and bounds take more than 4 GiB");
-        goto fail;
-    }
-    out->pool = pool.data, header->pool_bytes = pool.bytes;
-    ferry__lay_out(out);
-    if (ferry__spec_check(out, why) == 0 && ferry__put_into_words(out, why) == 0) return 0;
-    pool.data = NULL;
-fail:
-    free(pool.data);
     ferry__spec_clear(out);
     return why->code;
 }
@@ -342,11 +339,4 @@ int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes,
 fail:
     ferry__spec_clear(out);
     return why->code;
-}
-
-void ferry__spec_clear(ferry__spec *spec) {
-    free(spec->entries);
-    free(spec->pool);
-    free(spec->fields);
-    memset(spec, 0, sizeof *spec);
 }

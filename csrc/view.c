@@ -96,7 +96,7 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
     ferry__copy_in(&view->terminated, slot + group->terminated_offset, 1);
     ferry__copy_in(&view->truncated, slot + group->truncated_offset, 1);
     ferry__copy_in(&status, slot + group->status_offset, 1);
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, slot + agent->spec.header.env_blob, &turn->blob, NULL) < 0)
+    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const ferry__slot *)(const void *)slot, &turn->blob, NULL) < 0)
         return agent->channel.lost;
     /* The sum's rounding would show in a difference: where nothing was passed over, there is no need for one. */
     view->reward = head.number == view->frame + 1 ? reward : moment.returned - view->returned;
