@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GAP = "\N{HORIZONTAL ELLIPSIS}"
 
 # Calls whose arguments are texts for people: of C; of Python and Cython, with what is put around the text.
-C_CALLS = r"\b(ferry__fail(?:_os)?|ferry__wrong_field|ferry__also|ferry__channel_(?:lose|damaged)|ferry__tell|ferry__env_refuse)\s*\("
+C_CALLS = r"\b(ferry__(?:fail|fail_os|wrong_field|also|channel_lose|channel_damaged|tell|env_refuse))\s*\("
 C_BEFORE = {
     "ferry__wrong_field": f"{GAP} '{GAP}'",
     "ferry__channel_damaged": f"the region shared with the {GAP} (pid {GAP}) is damaged: ",
