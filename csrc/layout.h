@@ -182,7 +182,8 @@ typedef struct ferry__line {
     uint32_t sample_begun, sample_done;
     uint64_t sample_ns[3];
     uint64_t waits_ns; /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */
-    uint32_t waits_for, reserved1;
+    uint32_t waits_for;
+    uint32_t come; /* agent: the processor that the env is asked to go to, counted from 1; 0: none */
     uint64_t frames; /* real time, env: published in this connection */
     uint64_t reserved2[1];
 } ferry__line;

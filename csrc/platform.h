@@ -50,6 +50,9 @@ FERRY__LOCAL int ferry__platform_variable(const char *name, char *out, uint32_t 
 /* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
 FERRY__LOCAL uint32_t ferry__platform_processor(void);
 
+/* Moves this thread to another of the processors that it may run on, and leaves it free to go on. What cannot be does nothing. */
+FERRY__LOCAL void ferry__platform_move(uint32_t processor);
+
 /* ---- Sleeping on a word of shared memory ---- */
 
 /* The word lies in memory that this process made, or that was passed to it and is settled. One thread of the maker's process and one of each

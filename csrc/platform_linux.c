@@ -35,6 +35,14 @@ int64_t ferry__platform_now_ns(void) {
 
 uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
 
+void ferry__platform_move(uint32_t processor) {
+    cpu_set_t all, one;
+    if (processor - 1 >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) < 0 || !CPU_ISSET(processor - 1, &all)) return;
+    CPU_ZERO(&one);
+    CPU_SET(processor - 1, &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0) (void)sched_setaffinity(0, sizeof all, &all);
+}
+
 /* ---- Sleeping ---- */
 
 /* The kernel's own struct for this call: on 32-bit systems a libc may have given struct timespec 64-bit seconds, which SYS_futex misreads. */

@@ -22,6 +22,8 @@ int64_t ferry__platform_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLO
 /* Unknown: no public call tells. */
 uint32_t ferry__platform_processor(void) { return 0; }
 
+void ferry__platform_move(uint32_t processor) { (void)processor; } /* threads cannot choose */
+
 /* ---- Sleeping ---- */
 
 /* macOS 14.4 has made public what its C++ library had used for years. A build for it and newer systems uses the public names, others the

@@ -38,23 +38,32 @@ static int ferry__spin(const uint32_t *word, uint32_t previous) {
  * scheduler that has idle processors besides. Whoever is woken from sleep is put on an idle one; so now and then one sleeps. */
 #define FERRY__CROWDED_WAITS 32
 static int ferry__should_sleep(const ferry__waiter *waiter) {
-    uint32_t here = ferry__platform_processor();
-    if (waiter->line->processor != here) waiter->line->processor = here;
+    uint32_t here = ferry__tell_processor(waiter->line), come = ferry__load_relaxed(&waiter->peer->come);
+    if (come != 0 && come != here) {
+        ferry__platform_move(come);
+        here = ferry__tell_processor(waiter->line);
+    }
     if (here == 0 || ferry__load_relaxed(&waiter->peer->processor) != here) return 0;
     return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
+}
+
+/* What was waited for is there, and this side perhaps on another processor than before. */
+static int ferry__arrived(const ferry__waiter *waiter) {
+    (void)ferry__tell_processor(waiter->line);
+    return 1;
 }
 
 int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t previous, int64_t timeout_ns) {
     int64_t now = ferry__platform_now_ns(), in_vain = 0;
     const int64_t deadline = ferry__deadline(timeout_ns, now);
-    int err, slept = 0;
+    int err, slept = 0, yields = timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_sleep(waiter);
     ferry__note_wait(waiter->line, waiter->next, now);
     if (waiter->manners->hasty > 0) waiter->manners->hasty--;
-    else if (timeout_ns != 0 && waiter->policy == FERRY__ADAPTIVE && !ferry__should_sleep(waiter)) {
+    else if (yields) {
         int again;
         do {
             again = ferry__yield(waiter->manners, &in_vain, &now);
-            if (ferry__changed(word, previous)) return 1;
+            if (ferry__changed(word, previous)) return ferry__arrived(waiter);
         } while (again && now < deadline);
     }
     for (;;) {
@@ -77,7 +86,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
                 ferry__platform_sleep(waiter->memory, word, previous, ferry__least(FERRY__SLICE_NS, deadline - now));
             }
             ferry__store_relaxed(&waiter->line->parked, 0);
-            if (ferry__changed(word, previous)) return 1;
+            if (ferry__changed(word, previous)) return ferry__arrived(waiter);
         }
         now = ferry__platform_now_ns();
         slept = 1;

@@ -39,6 +39,13 @@ static inline void ferry__note_wait(ferry__line *line, uint32_t next, int64_t no
     ferry__store_release(&line->waits_for, next);
 }
 
+/* Tells the peer where this side is, and returns it. */
+static inline uint32_t ferry__tell_processor(ferry__line *line) {
+    uint32_t here = ferry__platform_processor();
+    if (line->processor != here) ferry__store_relaxed(&line->processor, here);
+    return here;
+}
+
 /* When a wait that begins now is over; INT64_MAX for never. */
 static inline int64_t ferry__deadline(int64_t timeout_ns, int64_t now_ns) {
     return timeout_ns == FERRY_FOREVER || timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;

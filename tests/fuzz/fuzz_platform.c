@@ -413,6 +413,8 @@ void ferry__platform_nap(int64_t ns) {
 void ferry__platform_says(char *out, uint32_t out_bytes) { snprintf(out, out_bytes, "nothing"); }
 void ferry__platform_yield(void) { fuzz_clock_ns += 15000; }
 uint32_t ferry__platform_processor(void) { return 1; }
+
+void ferry__platform_move(uint32_t processor) { (void)processor; }
 uint32_t ferry__platform_pid(void) { return 1; }
 
 int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
