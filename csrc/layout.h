@@ -15,6 +15,7 @@
 #else
 #define FERRY__STATIC_ASSERT(condition, name) typedef char ferry__assert_##name[(condition) ? 1 : -1]
 #endif
+#define FERRY__SIZE(type, bytes) FERRY__STATIC_ASSERT(sizeof(type) == (bytes), type##_size)
 #define FERRY__AT(type, member, at) FERRY__STATIC_ASSERT(offsetof(type, member) == (at), type##_##member)
 
 #define FERRY__ABI_MAJOR 1
@@ -103,7 +104,7 @@ FERRY__AT(ferry__header, about_bytes, 196);
 FERRY__AT(ferry__header, about_format, 200);
 FERRY__AT(ferry__header, frame_slots, 208);
 FERRY__AT(ferry__header, action_slots, 216);
-FERRY__STATIC_ASSERT(sizeof(ferry__header) == 264, sizeof_header);
+FERRY__SIZE(ferry__header, 264);
 
 /* Flags of a group. */
 #define FERRY__AUTORESET_MASK UINT32_C(3) /* ferry_autoreset of the connection */
@@ -128,7 +129,7 @@ FERRY__AT(ferry__group, reward_offset, 40);
 FERRY__AT(ferry__group, terminated_offset, 56);
 FERRY__AT(ferry__group, active_offset, 80);
 FERRY__AT(ferry__group, action_moment_offset, 104);
-FERRY__STATIC_ASSERT(sizeof(ferry__group) == 128, sizeof_group);
+FERRY__SIZE(ferry__group, 128);
 
 typedef enum ferry__bounds { FERRY__BOUNDS_NONE = 0, FERRY__BOUNDS_SCALAR = 1, FERRY__BOUNDS_EACH = 2 } ferry__bounds;
 
@@ -162,7 +163,7 @@ FERRY__AT(ferry__entry, present_offset, 72);
 FERRY__AT(ferry__entry, low_offset, 80);
 FERRY__AT(ferry__entry, high_offset, 88);
 FERRY__AT(ferry__entry, final_present_offset, 96);
-FERRY__STATIC_ASSERT(sizeof(ferry__entry) == 128, sizeof_entry);
+FERRY__SIZE(ferry__entry, 128);
 
 /* What a side says outside its turns. The peer reads parked after each publication, so nothing else in the first half changes while both are
  * busy. The second half, a cache line of its own, is for onlookers: the peer never reads it. */
@@ -196,7 +197,7 @@ FERRY__AT(ferry__line, sample_ns, 72);
 FERRY__AT(ferry__line, waits_ns, 96);
 FERRY__AT(ferry__line, waits_for, 104);
 FERRY__AT(ferry__line, frames, 112);
-FERRY__STATIC_ASSERT(sizeof(ferry__line) == FERRY__LINE_BYTES, sizeof_line);
+FERRY__SIZE(ferry__line, FERRY__LINE_BYTES);
 
 /* Head of a message. The agent has one slot, the env two: its answers lie in one and the other in turn, so that an observation stays
  * whole for a further step. seq is stored last: seq_start + n says that turn n is complete. The columns of group 0 follow the head; the fields begin
@@ -224,7 +225,7 @@ FERRY__AT(ferry__slot, blob_where, 7);
 FERRY__AT(ferry__slot, number, 8);
 FERRY__AT(ferry__slot, blob_bytes, 16);
 FERRY__AT(ferry__slot, num_rows, 24);
-FERRY__STATIC_ASSERT(sizeof(ferry__slot) == 32, sizeof_slot);
+FERRY__SIZE(ferry__slot, 32);
 
 /* Real time. Steps go through two lanes (lane.h), frames to the agent and actions to the env, whose slots look like those of turns; number in a frame's
  * head counts the frames of its episode, from 1. The words of the lanes, each written by both sides, lie in the env's part,
@@ -240,7 +241,7 @@ typedef struct ferry__moment {
     uint64_t action_ns; /* when the action was sent; frame: the action behind it, or 0 if there was none in its episode */
     double returned; /* frame: sum of the episode's rewards up to and with it */
 } ferry__moment;
-FERRY__STATIC_ASSERT(sizeof(ferry__moment) == 40, sizeof_moment);
+FERRY__SIZE(ferry__moment, 40);
 
 /* Two blobs in one, of an answer that the library asked the env for in two parts: what it said to the STEP, and then to the RESET. Of the
  * sizes the second is what is left. */
@@ -250,7 +251,7 @@ typedef struct ferry__joined {
 } ferry__joined;
 
 #define FERRY__JOINED 5 /* a ferry_format on the wire */
-FERRY__STATIC_ASSERT(sizeof(ferry__joined) == 16, sizeof_joined);
+FERRY__SIZE(ferry__joined, 16);
 
 /* What the agent of many environments shares with all of them: they ring, it sleeps. */
 typedef struct ferry__bell_page {
@@ -259,7 +260,7 @@ typedef struct ferry__bell_page {
     uint32_t target; /* agent: wake it when count has come so far */
     uint32_t reserved[29];
 } ferry__bell_page;
-FERRY__STATIC_ASSERT(sizeof(ferry__bell_page) == FERRY__LINE_BYTES, sizeof_bell_page);
+FERRY__SIZE(ferry__bell_page, FERRY__LINE_BYTES);
 
 /* ---- What observers map: memory of its own, written by the env, made when the first of them comes ---- */
 
@@ -287,7 +288,7 @@ FERRY__AT(ferry__ring_head, returns_at, 48);
 FERRY__AT(ferry__ring_head, agent_at, 56);
 FERRY__AT(ferry__ring_head, env_at, 72);
 FERRY__AT(ferry__ring_head, latest, 128);
-FERRY__STATIC_ASSERT(sizeof(ferry__ring_head) == 256, sizeof_ring_head);
+FERRY__SIZE(ferry__ring_head, 256);
 
 typedef struct ferry__ring_slot {
     uint32_t seq; /* from seq_start on; odd while the slot is being written */
@@ -302,7 +303,7 @@ typedef struct ferry__ring_slot {
 
 FERRY__AT(ferry__ring_slot, number, 8);
 FERRY__AT(ferry__ring_slot, finished_return, 32);
-FERRY__STATIC_ASSERT(sizeof(ferry__ring_slot) == 64, sizeof_ring_slot);
+FERRY__SIZE(ferry__ring_slot, 64);
 
 /* ---- The control socket: frames, each a head and a payload ---- */
 
@@ -324,7 +325,7 @@ typedef struct ferry__frame {
 
 #define FERRY__FRAME_MAGIC UINT32_C(0x59525246) /* "FRRY" on a little-endian machine */
 #define FERRY__MAX_FRAME 2048
-FERRY__STATIC_ASSERT(sizeof(ferry__frame) == 16, sizeof_frame);
+FERRY__SIZE(ferry__frame, 16);
 
 /* The first 16 bytes keep their meaning in every version to come. */
 typedef struct ferry__hello {
@@ -348,7 +349,7 @@ FERRY__AT(ferry__hello, features, 16);
 FERRY__AT(ferry__hello, side, 24);
 FERRY__AT(ferry__hello, max_bytes, 40);
 FERRY__AT(ferry__hello, version, 48);
-FERRY__STATIC_ASSERT(sizeof(ferry__hello) == 64, sizeof_hello);
+FERRY__SIZE(ferry__hello, 64);
 
 typedef enum ferry__side { FERRY__ENV = 1, FERRY__AGENT = 2, FERRY__OBSERVER = 3 } ferry__side;
 

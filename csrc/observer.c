@@ -111,11 +111,9 @@ static int ferry__observer_attach(ferry_observer *observer, int64_t deadline_ns)
 static int ferry__observer_show(ferry_observer *observer, const ferry_snapshot **out) {
     const ferry__ring_reader *reader = &observer->reader;
     const ferry__group *group = &reader->spec.group;
-    const ferry__slot *request = (const ferry__slot *)(void *)(reader->copy + reader->head.agent_at);
-    const ferry__slot *answer = (const ferry__slot *)(void *)(reader->copy + reader->head.env_at);
+    const ferry__slot *request = reader->request, *answer = reader->answer;
     const uint32_t *rows = (const uint32_t *)(const void *)((const char *)request + group->rows_offset);
-    const ferry__ring_slot *said = (const ferry__ring_slot *)(void *)reader->copy;
-    const char *blob = (const char *)answer + reader->spec.header.env_blob;
+    const ferry__ring_slot *said = reader->said;
     ferry_snapshot *snapshot = &observer->snapshot;
     ferry_turn *turn = &observer->turns.turn[0];
     if ((answer->kind != FERRY_STEP && answer->kind != FERRY_RESET) || answer->number != said->number ||
@@ -126,7 +124,7 @@ static int ferry__observer_show(ferry_observer *observer, const ferry_snapshot *
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->struct_size = sizeof *snapshot, snapshot->turn = turn;
     snapshot->time_ns = (int64_t)said->stamp_ns;
-    snapshot->returns = (const double *)(const void *)(reader->copy + reader->head.returns_at);
+    snapshot->returns = reader->returns;
     snapshot->finished = said->finished, snapshot->finished_return = said->finished_return;
     turn->number = answer->number, turn->kind = answer->kind;
     turn->rows = observer->turns.all, turn->num_rows = group->num_rows;
@@ -144,7 +142,8 @@ static int ferry__observer_show(ferry_observer *observer, const ferry_snapshot *
     if (answer->blob_format == FERRY_NONE) return 1;
     snapshot->blob_left_out = answer->blob_where == FERRY__WHERE_DESCRIPTOR;
     if (snapshot->blob_left_out) return 1;
-    turn->blob.data = blob, turn->blob.size_bytes = answer->blob_bytes, turn->blob.format = answer->blob_format;
+    turn->blob.data = (const char *)answer + reader->spec.header.env_blob, turn->blob.size_bytes = answer->blob_bytes,
+    turn->blob.format = answer->blob_format;
     return answer->blob_format != FERRY__JOINED || ferry__blobs_part(&turn->blob, &turn->step_blob) == 0 ? 1 : -1;
 }
 

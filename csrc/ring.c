@@ -200,7 +200,13 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
     if (ferry__ring_check(out, why) == 0) {
         out->seen = FERRY__SEQ_START;
         out->copy = (char *)calloc(1, (size_t)out->head.slot_bytes);
-        if (out->copy != NULL) return 0;
+        if (out->copy != NULL) {
+            out->said = (const ferry__ring_slot *)(void *)out->copy;
+            out->returns = (const double *)(void *)(out->copy + out->head.returns_at);
+            out->request = (const ferry__slot *)(void *)(out->copy + out->head.agent_at);
+            out->answer = (const ferry__slot *)(void *)(out->copy + out->head.env_at);
+            return 0;
+        }
         ferry__no_memory(why);
     }
     ferry__ring_forget(out);
@@ -220,11 +226,11 @@ int ferry__ring_read(ferry__ring_reader *reader) {
         if (seq % 2 != 0) continue;
         ferry__copy_words_in(copy + offsetof(ferry__ring_slot, number), &slot->number, sizeof *slot - offsetof(ferry__ring_slot, number));
         ferry__ring_copy(&reader->spec, head, ferry__copy_words_in, copy, from + head->returns_at, from + head->agent_at,
-                         from + head->env_at, (const ferry__slot *)(void *)(copy + head->env_at));
+                         from + head->env_at, reader->answer);
         ferry__fence_acquire();
         if (ferry__load_relaxed(&slot->seq) != seq) continue;
         /* Whole, but the writer may have come round before it was begun: then there are newer ones by now. */
-        if (((const ferry__ring_slot *)(void *)copy)->count != latest) continue;
+        if (reader->said->count != latest) continue;
         reader->seen = latest;
         return 1;
     }

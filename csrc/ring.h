@@ -51,7 +51,10 @@ typedef struct ferry__ring_reader {
     ferry__ring_head head; /* private, checked */
     ferry__spec spec;
     uint32_t seen; /* the newest that was read */
-    char *copy; /* the message that was read last, private: a slot */
+    char *copy; /* the message that was read last, private: a slot; and its parts */
+    const ferry__ring_slot *said;
+    const double *returns;
+    const ferry__slot *request, *answer;
 } ferry__ring_reader;
 
 /* Checks and maps a ring. Takes memory over, also on failure; a zeroed reader may be closed. */

@@ -23,7 +23,7 @@ typedef struct ferry__plain {
     uint8_t blob_format, blob_where;
     uint64_t number;
 } ferry__plain;
-FERRY__STATIC_ASSERT(sizeof(ferry__plain) == 16, sizeof_plain);
+FERRY__SIZE(ferry__plain, 16);
 
 /* Is the published message exactly the one that was expected? If not, it may still be a good one: look closer. */
 static inline int ferry__slot_is_plain(const ferry__slot *slot, const ferry__plain *expected) {

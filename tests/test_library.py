@@ -106,7 +106,7 @@ def test_the_protocol_lists_the_fields_of_the_structs() -> None:
         ("line", "**Line**"),
         ("slot", "**Slot**"),
     ):
-        size = re.search(rf"STATIC_ASSERT\(sizeof\(ferry__{struct}\) == (\w+),", layout)
+        size = re.search(rf"SIZE\(ferry__{struct}, (\w+)\)", layout)
         assert size is not None
         bytes_ = {"FERRY__LINE_BYTES": "128"}.get(size.group(1), size.group(1))
         section = document.split(title)[1][:200]
