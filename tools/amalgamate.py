@@ -1,9 +1,9 @@
 """Writes the library as two files, for who compiles it into a program of their own: amalgamate.py FOLDER.
 
-It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, each behind
-its headers, as far as they are new; without comments and without what only several files need: guards, a second include
-of what is there, prototypes of what is defined before it is used. All that is internal is static, and its names begin
-with fy_ for ferry__. To the compiler both are the same code.
+It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, each
+behind its headers, as far as they are new; without comments and without what only several files need: guards, a second
+include of what is there, prototypes of what is defined before it is used. All that is internal is static, and its names
+begin with fy_ for ferry__. To the compiler both are the same code.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Soaked:
         self.descriptors.append(len(list((folder / "fd").iterdir())))
 
     def held(self) -> list[int]:
-        """After settling: the most memory in the first half and in the second; the descriptors that it mostly had in the
-        first half and at the end. Whoever meets anew has others for a moment; what leaks is there for good.
+        """After settling: the most memory in the first half and in the second; the descriptors that it mostly had in
+        the first half and at the end. Whoever meets anew has others for a moment; what leaks is there for good.
         """
         settled = int(len(self.kib) * SETTLED)
         middle = (settled + len(self.kib)) // 2
