@@ -23,7 +23,3 @@ void ferry_bell_close(ferry_bell *bell) {
     ferry__region_release(bell->region);
     free(bell);
 }
-
-int ferry__bell_adopt(ferry__os memory, ferry__region **out, ferry_why *why) {
-    return ferry__region_adopt(memory, FERRY__PAGE, 0, out, why);
-}

@@ -34,7 +34,5 @@ static inline void ferry__bell_sleep(const ferry__region *bell, uint32_t seen, u
     if (ferry__load_relaxed(&page->count) == seen) ferry__platform_sleep(bell->memory, &page->count, seen, slice_ns);
     ferry__store_relaxed(&page->parked, 0);
 }
-/* Env: maps the page that came with an agent's greeting. Takes the descriptor over. */
-FERRY__LOCAL int ferry__bell_adopt(ferry__os memory, ferry__region **out, ferry_why *why);
 
 #endif

@@ -156,7 +156,9 @@ int ferry__outbox_put_joined(ferry__outbox *outbox, ferry__first_blob *first, co
 }
 
 void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel) {
-    ferry__channel_send_blob(channel, outbox->memory, outbox->bytes);
+    ferry__welcome blob;
+    blob.bytes = outbox->bytes;
+    (void)ferry__send_frame(channel->stream, FERRY__BLOB, &blob, sizeof blob, outbox->memory);
     channel->line->big_blobs++;
     ferry__outbox_clear(outbox);
 }

@@ -51,7 +51,7 @@ FERRY__LOCAL int ferry__outbox_keep(ferry__outbox *outbox, const ferry__slot *sl
 FERRY__LOCAL int ferry__outbox_put_joined(ferry__outbox *outbox, ferry__first_blob *first, const ferry_blob *blob, ferry__slot *slot,
                                           ferry_why *why);
 FERRY__LOCAL void ferry__first_blob_clear(ferry__first_blob *first);
-/* Sends what does not lie in the slot (memory is there); just before publication. */
+/* Sends what does not lie in the slot (memory is there); just before publication. A peer that is gone is no error. */
 FERRY__LOCAL void ferry__outbox_send(ferry__outbox *outbox, ferry__channel *channel);
 FERRY__LOCAL void ferry__outbox_clear(ferry__outbox *outbox);
 

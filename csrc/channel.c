@@ -550,12 +550,6 @@ int ferry__channel_await(ferry__channel *channel, const ferry__slot *slot, uint3
 
 /* ---- Large blobs ---- */
 
-void ferry__channel_send_blob(ferry__channel *channel, ferry__os memory, uint64_t bytes) {
-    ferry__welcome blob;
-    blob.bytes = bytes;
-    (void)ferry__send_frame(channel->stream, FERRY__BLOB, &blob, sizeof blob, memory);
-}
-
 int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os *out) {
     ferry_why why;
     *out = FERRY__NO_OS;

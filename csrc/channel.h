@@ -131,9 +131,7 @@ FERRY__LOCAL int ferry__channel_damaged(ferry__channel *channel, const char *for
 /* Ends the connection, telling the peer what was wrong if it was at fault; the channel may meet again. */
 FERRY__LOCAL void ferry__channel_hang_up(ferry__channel *channel);
 
-/* Large blobs: one before each turn that says so. The descriptor stays the caller's. A peer that is gone is no error. */
-FERRY__LOCAL void ferry__channel_send_blob(ferry__channel *channel, ferry__os memory, uint64_t bytes);
-/* The one that came with this turn, checked; the caller closes it. */
+/* The large blob that came with this turn, checked; the caller closes it. */
 FERRY__LOCAL int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os *out);
 
 /* Frames, and what they say; also to those who are not the peer. */

@@ -35,7 +35,7 @@ static int ferry__env_offer(void *user, const ferry__hello *hello, ferry__os bel
     int i;
     ferry__region_release(env->bell);
     env->bell = NULL;
-    if (bell != FERRY__NO_OS && ferry__bell_adopt(bell, &env->bell, why) < 0) return why->code;
+    if (bell != FERRY__NO_OS && ferry__region_adopt(bell, FERRY__PAGE, 0, &env->bell, why) < 0) return why->code;
     if (ferry__spec_choose(&env->spec, hello->autoreset, why) < 0) return why->code;
     if (env->spec.realtime && !hello->realtime)
         return ferry__fail(why, FERRY_EINVAL,
@@ -222,6 +222,8 @@ static void ferry__env_free(ferry_env *env) {
 }
 
 int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) {
+    static const ferry__handshake handshake = {ferry__env_offer, ferry__env_ready,   NULL,
+                                               ferry__env_watch, ferry__env_unwatch, ferry__env_refresh};
     ferry_why ignored;
     ferry_env *env;
     if (why == NULL) why = &ignored;
@@ -233,9 +235,7 @@ int ferry_env_open(const ferry_env_desc *desc, ferry_env **out, ferry_why *why) 
     env->max_bytes = desc->max_bytes;
     env->takes_calls = desc->takes_calls != 0;
     env->channel.log = desc->log, env->channel.log_user = desc->log_user;
-    env->channel.handshake.offer = ferry__env_offer, env->channel.handshake.ready = ferry__env_ready;
-    env->channel.handshake.watch = ferry__env_watch, env->channel.handshake.unwatch = ferry__env_unwatch;
-    env->channel.handshake.refresh = ferry__env_refresh;
+    env->channel.handshake = handshake;
     env->channel.user = env;
     if (ferry__spec_build(desc, &env->spec, why) == 0 && ferry__region_allowed(env->spec.header.region_bytes, desc->max_bytes, why) == 0 &&
         ferry__inbox_open(&env->inbox, env->spec.header.agent_blob, env->spec.header.blob_bytes, why) == 0 &&

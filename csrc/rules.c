@@ -102,6 +102,9 @@ static int ferry__is_text(const ferry__spec *spec, uint64_t offset, uint64_t byt
            ferry__is_utf8(spec->pool + offset, bytes);
 }
 
+/* A kind of integers that engines index with. */
+static int ferry__is_integer(const ferry__entry *entry) { return entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY; }
+
 /* Does it lie in a message, behind the head? */
 static int ferry__in_slot(uint64_t offset, uint64_t bytes, uint64_t end, uint64_t align) {
     return ferry__lies_in(offset, bytes, sizeof(ferry__slot), end, align);
@@ -118,7 +121,7 @@ static int ferry__final_is_inside(const ferry__spec *spec, const ferry__entry *e
 
 static int ferry__check_entry(const ferry__spec *spec, const ferry__entry *entry, const uint64_t slot_ends[2], ferry_why *why) {
     const char *path;
-    const int is_integer = entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY;
+    const int is_integer = ferry__is_integer(entry);
     uint64_t rows = spec->group.num_rows, pool = spec->header.pool_bytes, env_end = slot_ends[FERRY__ENV - 1], bytes, bound;
     if (entry->path_bytes > FERRY__MAX_PATH || !ferry__is_text(spec, entry->path_offset, entry->path_bytes))
         return ferry__fail(why, FERRY_ESPEC, "a field's path is not valid UTF-8 text of at most %d bytes", FERRY__MAX_PATH);
@@ -188,8 +191,7 @@ static uint64_t ferry__slot_room(uint64_t slot, uint64_t part, uint64_t part_byt
 
 /* Integers that engines index with, counts among them. */
 static int ferry__is_checked(const ferry__entry *entry) {
-    return entry->capacity != 0 ||
-           (entry->kind >= FERRY_DISCRETE && entry->kind <= FERRY_MULTI_BINARY && entry->bounds != FERRY__BOUNDS_NONE);
+    return entry->capacity != 0 || (ferry__is_integer(entry) && entry->bounds != FERRY__BOUNDS_NONE);
 }
 
 static void ferry__extend(uint64_t *end, uint64_t to) {
@@ -321,7 +323,7 @@ static int ferry__check_one_action(const ferry__spec *spec, const ferry__entry *
                                path, list.count, entry->capacity);
         elements += sizeof list, total = bytes * list.count;
     }
-    if (entry->kind < FERRY_DISCRETE || entry->kind > FERRY_MULTI_BINARY) return 0;
+    if (!ferry__is_integer(entry)) return 0;
     for (at = 0; at < total; at += size) {
         uint64_t bound = entry->bounds == FERRY__BOUNDS_EACH ? at % bytes : 0;
         int64_t v = ferry__integer_at(entry->dtype, elements + at);
