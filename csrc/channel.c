@@ -488,9 +488,6 @@ int ferry__channel_look(ferry__channel *channel, int64_t now_ns, int slept) {
     return slept || now_ns - channel->looked_ns >= FERRY__LOOK_NS ? ferry__look_around(channel, now_ns) : 0;
 }
 
-/* As ferry__waiter.idle. */
-static int ferry__idle(void *user, int64_t now_ns, int slept) { return ferry__channel_look((ferry__channel *)user, now_ns, slept); }
-
 void ferry__channel_begin(ferry__channel *channel, uint32_t seq_start) {
     channel->attended = seq_start, channel->attend = seq_start + 1;
     channel->attended_ns = ferry__platform_now_ns();
@@ -521,7 +518,7 @@ void ferry__channel_sample(ferry__channel *channel, uint64_t number, int64_t fir
 static ferry__waiter ferry__waiter_of(ferry__channel *channel, uint32_t next) {
     ferry__waiter waiter;
     waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
-    waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__idle, waiter.user = channel,
+    waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__channel_look, waiter.channel = channel,
     waiter.next = next, waiter.turn = NULL;
     return waiter;
 }

@@ -121,8 +121,8 @@ FERRY__LOCAL int ferry__channel_await(ferry__channel *channel, const ferry__slot
 FERRY__LOCAL int ferry__channel_await_lane(ferry__channel *channel, const uint32_t *word, uint32_t previous, const ferry__slot *slot,
                                            uint32_t next, int64_t timeout_ns);
 
-/* Looks after the peer and the door: 0, or why the connection is over. Now and then, or, if a sleep has ended without what was waited
- * for, in any case. */
+/* As ferry__waiter.idle: looks after the peer and the door. 0, or why the connection is over. Now and then, or, if a sleep has ended
+ * without what was waited for, in any case. */
 FERRY__LOCAL int ferry__channel_look(ferry__channel *channel, int64_t now_ns, int slept);
 /* Declares the connection over, if it is not already. Returns why it is. */
 FERRY__LOCAL int ferry__channel_lose(ferry__channel *channel, int code, const char *format, ...) FERRY__PRINTF(3, 4);

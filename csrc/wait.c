@@ -68,7 +68,7 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
     }
     for (;;) {
         if (waiter->turn != NULL && ferry__load_acquire(waiter->turn) == waiter->next) err = FERRY__INTERRUPTED;
-        else err = waiter->idle(waiter->user, now, slept);
+        else err = waiter->idle(waiter->channel, now, slept);
         /* What a dying peer published last is delivered first. */
         if (ferry__changed(word, previous)) return 1;
         if (err < 0) return err;

@@ -18,6 +18,8 @@ typedef struct ferry__manners {
     uint32_t hasty; /* so many waits are yet to sleep at once */
 } ferry__manners;
 
+struct ferry__channel;
+
 typedef struct ferry__waiter {
     ferry__policy policy;
     ferry__line *line;       /* this side's: parked is raised in it around each sleep */
@@ -28,8 +30,8 @@ typedef struct ferry__waiter {
     uint32_t *crowded;       /* counts the waits on the peer's own processor */
     ferry__manners *manners;
     /* Called when spinning ends (slept is 0), then at least every 20 ms and after every wake-up (slept is 1); negative ends the wait. */
-    int (*idle)(void *user, int64_t now_ns, int slept);
-    void *user;
+    int (*idle)(struct ferry__channel *channel, int64_t now_ns, int slept);
+    struct ferry__channel *channel;
 } ferry__waiter;
 
 /* Tells onlookers since when this side waits. A wait that is taken up again goes on. */

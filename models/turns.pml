@@ -1,7 +1,7 @@
 /* Taking turns: publish, look, park, sleep, wake.
  *
- * Stands for ferry__slot_publish and ferry__slot_state (csrc/slot.h), ferry__wait (csrc/wait.c), ferry__idle and ferry__channel_await
- * (csrc/channel.c), and the way in which agent.c and env.c choose slots: one of the agent's, two of the env's, of which the answer to a
+ * Stands for ferry__slot_publish and ferry__slot_state (csrc/slot.h), ferry__wait (csrc/wait.c), ferry__channel_look and
+ * ferry__channel_await (csrc/channel.c), and the way in which agent.c and env.c choose slots: one of the agent's, two of the env's, of which the answer to a
  * CALL takes the one that the next observation will have. The futex of ferry__platform_sleep and ferry__platform_wake is in sleep and wake.
  *
  * Proved, for turns without end, sequence words that wrap, and either side or both killed at any point:

@@ -29,7 +29,7 @@ void __wrap_ferry__platform_sleep(ferry__os memory, const uint32_t *word, uint32
     CHECK(syscall(SYS_futex, word, FUTEX_WAIT, value, lost, NULL, 0) == 0 || errno != ETIMEDOUT);
 }
 
-static int look_nowhere(void *user, int64_t now, int slept) { return (void)user, (void)now, (void)slept, 0; }
+static int look_nowhere(struct ferry__channel *channel, int64_t now, int slept) { return (void)channel, (void)now, (void)slept, 0; }
 
 static void wait_for(half *mine, half *theirs, uint32_t seq) {
     ferry__waiter waiter;
