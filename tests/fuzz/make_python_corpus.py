@@ -27,6 +27,14 @@ def extension(code: int, payload: bytes) -> bytes:
     return bytes(msgpack.packb(msgpack.ExtType(code, payload)))
 
 
+def tuples_within(depth: int) -> bytes:
+    """A tuple that holds a tuple, and so on."""
+    content = b"\x90"
+    for _ in range(depth):
+        content = b"\x91" + extension(3, content)
+    return content
+
+
 def blob_inputs() -> dict[str, bytes]:
     """Every type, and what has to be refused."""
     array = np.arange(6, dtype=np.int16).reshape(2, 3)
@@ -46,6 +54,7 @@ def blob_inputs() -> dict[str, bytes]:
         "time": b"\1" + bytes(msgpack.packb(msgpack.Timestamp(1, 5))),
         "deep": b"\x81" + piece(70, b"\x91") + piece(1, b"\xc0"),
         "deep_json": b"\x80" + piece(70, b"[") + piece(70, b"]"),
+        "too_deep_tuples": b"\1" + tuples_within(70),
         "deep_tuples": b"\1" + blobs.pack(((((((1,),),),),),)),
         "many_claimed": b"\1" + b"\xdd\xff\xff\xff\xff" * 20,
         "many_claimed_in_all": b"\x81" + piece(4000, b"\xdd\x00\x00\x40\x00"),
