@@ -29,7 +29,7 @@ static void pin(int processor) {
 
 /* ---- Going ---- */
 
-static int look_nowhere(void *user, int64_t now_ns, int slept) { return (void)user, (void)now_ns, (void)slept, 0; }
+static int look_nowhere(struct ferry__channel *channel, int64_t now_ns, int slept) { return (void)channel, (void)now_ns, (void)slept, 0; }
 
 static int is_same_mask(const cpu_set_t *before) {
     cpu_set_t now;
