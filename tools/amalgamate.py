@@ -2,8 +2,9 @@
 
 It is csrc/libferry.c with every file of csrc that it includes in the place of the include, in the same order, each
 behind its headers, as far as they are new; without comments and without what only several files need: guards, a second
-include of what is there, prototypes of what is defined before it is used. All that is internal is static, and its names
-begin with fy_ for ferry__. To the compiler both are the same code.
+include of what is there, prototypes of what is defined before it is used, and the places of fields, which nobody
+changes there (a compiler that puts them elsewhere shows in the sizes, which are asserted as ever). All that is internal
+is static, and its names begin with fy_ for ferry__. To the compiler both are the same code.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _INCLUDE = re.compile(r'\s*#\s*include ["<]([^">]+)[">]')
 _CONDITION = re.compile(r"\s*#\s*(if|el|endif)")
 _SYSTEM = re.compile(r"#(if|else|endif)(?:def (_WIN32|__APPLE__)\n)?")
 _LOCAL = re.compile(r"#ifndef FERRY__LOCAL\n.*?#endif\n#endif\n", re.DOTALL)  # how it is defined
+_PLACE = re.compile(r"^(?:#define )?FERRY__AT\(.*\n", re.MULTILINE)
 _PROTOTYPE = re.compile(r"^FERRY__LOCAL [^;{(]*?(\w+)\([^;{]*\);\n", re.MULTILINE)
 
 
@@ -119,7 +121,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
     shutil.copy(HEADER, folder)
-    text = without_prototypes("".join(inlined("libferry.c", [set()])))
+    text = without_prototypes(_PLACE.sub("", "".join(inlined("libferry.c", [set()]))))
     text = renamed(_LOCAL.sub("", text).replace("FERRY__LOCAL", "static"))
     banner = (
         "libferry in one file, made from csrc, where it is explained; libferry.h is its manual.\n"
