@@ -20,10 +20,10 @@ int ferry__turns_open(ferry__turns *turns, const ferry__spec *spec, char *const 
     /* Per slot data, present and the same of the end of an episode; once stride and the list of rows. */
     uint32_t i, slot, num_slots = spec->realtime ? FERRY__ANSWERS : FERRY__TURN_SLOTS;
     uint64_t *stride = (uint64_t *)calloc(1, n * (num_slots * 4 * sizeof(void *) + sizeof *stride) + (rows + 1) * sizeof *turns->all);
-    void **data = (void **)(void *)(stride + n);
+    void **data;
     memset(turns, 0, sizeof *turns);
     if (stride == NULL) return ferry__no_memory(why);
-    turns->block = stride;
+    turns->block = stride, data = (void **)(void *)(stride + n);
     turns->all = (uint32_t *)(void *)(data + num_slots * 4 * n);
     for (i = 0; i < rows; i++) turns->all[i] = i;
     for (slot = 0; slot < num_slots; slot++, data += 4 * n) {
