@@ -29,7 +29,7 @@ static void test_a_large_region_is_whole_or_refused(void) {
             CHECK(got == FERRY_ETOOBIG && region == NULL);
             CHECK_CONTAINS(why.text, "32-bit process");
             CHECK(ferry__region_allowed(sizes[i], ALLOWED, &why) == FERRY_ETOOBIG);
-            CHECK_CONTAINS(why.text, "build the environment for 64 bits");
+            CHECK_CONTAINS(why.text, "build this side for 64 bits");
             continue;
         }
         CHECK(got == 0 && region->bytes == sizes[i]);
