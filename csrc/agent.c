@@ -337,7 +337,7 @@ static void ferry__note_late(ferry_agent *const *agents, uint32_t count, int64_t
 /* Two envs that are at work on one processor are left there by a scheduler that has none idle: an agent that yields on another is not. So
  * one of them is asked to go there, if no env is there yet. Where a wait is short, sharing a processor with the agent costs more. */
 #define FERRY__CROWDED_NS 10000
-static void ferry__make_room(ferry_agent *const *agents, uint32_t count) {
+static void ferry__ask_to_come(ferry_agent *const *agents, uint32_t count) {
     uint32_t i, here = ferry__platform_processor();
     ferry__line *crowded = NULL;
     uint64_t met = 0;
@@ -370,7 +370,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     const int64_t start = ferry__platform_now_ns(), deadline = ferry__deadline(timeout_ns, start);
     int64_t now = start, in_vain = 0;
     uint32_t total, seen;
-    int slept = 0, roomy = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
+    int slept = 0, asked = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
     ferry__tell_of_wait(agents, count, now);
     for (;;) {
@@ -381,7 +381,7 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
             ferry__note_late(agents, count, start);
             return 0;
         }
-        if (!roomy && policy == FERRY__ADAPTIVE && now - start > FERRY__CROWDED_NS) roomy = 1, ferry__make_room(agents, count);
+        if (!asked && policy == FERRY__ADAPTIVE && now - start > FERRY__CROWDED_NS) asked = 1, ferry__ask_to_come(agents, count);
         if (policy == FERRY__SPIN) ferry__pause();
         else if (yields) yields = ferry__yield(&bell->manners, &in_vain, &now);
         else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);

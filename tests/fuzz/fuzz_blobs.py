@@ -41,9 +41,16 @@ def one_input(data: bytes) -> None:
         value = blobs.decode(content, format)
     except ValueError:
         return
-    if format == blobs.JSON:  # which has lone surrogates, as "\ud800", and counts its values in another way
-        with contextlib.suppress(TypeError):
-            blobs.pack(value)
+    written = None
+    # JSON has lone surrogates, as "\ud800", and MessagePack has none.
+    with contextlib.suppress(TypeError) if format == blobs.JSON else contextlib.nullcontext():
+        written = blobs.pack(value)
+    if written is None:
         return
-    written = blobs.pack(value)
-    assert len(blobs.pack(blobs.unpack(written))) == len(written)
+    try:
+        again = blobs.unpack(written)
+    except ValueError as error:  # JSON counts its values in another way
+        if format != blobs.JSON or "more than" not in str(error):
+            raise
+        return
+    assert len(blobs.pack(again)) == len(written)
