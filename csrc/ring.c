@@ -166,10 +166,10 @@ static int ferry__ring_slots_are_sound(const ferry__ring_head *head, const ferry
 /* Everything that reading relies on. */
 static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
     const ferry__ring_head *head = &reader->head;
-    const char *start = reader->base + head->spec_offset;
     ferry__header header;
     int sound = ferry__ring_head_is_sound(head, reader->bytes);
     if (sound) {
+        const char *start = reader->base + head->spec_offset;
         ferry__copy_in(&header, start, sizeof header);
         if (ferry__spec_take(start, head->spec_bytes, header.region_bytes, &reader->spec, why) < 0) return why->code;
         sound = ferry__ring_slots_are_sound(head, &reader->spec);

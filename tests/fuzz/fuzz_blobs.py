@@ -6,8 +6,6 @@ The first byte chooses the format. If its highest bit is set, pieces follow that
 
 from __future__ import annotations
 
-import contextlib
-
 from ferry import blobs
 
 MOST_BYTES = 64 << 10
@@ -41,11 +39,11 @@ def one_input(data: bytes) -> None:
         value = blobs.decode(content, format)
     except ValueError:
         return
-    written = None
-    # JSON has lone surrogates, as "\ud800", and MessagePack has none.
-    with contextlib.suppress(TypeError) if format == blobs.JSON else contextlib.nullcontext():
+    try:
         written = blobs.pack(value)
-    if written is None:
+    except TypeError:  # JSON has lone surrogates, as "\ud800", and MessagePack has none
+        if format != blobs.JSON:
+            raise
         return
     try:
         again = blobs.unpack(written)
