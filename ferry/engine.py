@@ -91,7 +91,7 @@ class Engine:
                 self.log.parent.mkdir(parents=True, exist_ok=True)
                 out = _opened(self.log)
             lent.callback(os.close, out)
-            # In a session of its own, so that Ctrl-C interrupts the agent and not the environment under it.
+            # The launcher puts it into a group of its own: Ctrl-C interrupts the agent and not the environment under it.
             self.process: subprocess.Popen[bytes] = _in_nursery(
                 lambda: subprocess.Popen(
                     [paths.launcher(), str(self._parent), *arguments],
@@ -101,7 +101,6 @@ class Engine:
                     cwd=cwd,
                     env=environ,
                     pass_fds=inherited,
-                    start_new_session=True,
                 )
             )
             undo.pop_all()
@@ -145,7 +144,10 @@ class Engine:
     def _kill_all(self) -> None:
         """Kills it with what it started; it leads a group of its own."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not come as far as to lead one
+                self.process.kill()
 
 
 def end_all(engines: Iterable[Engine]) -> None:

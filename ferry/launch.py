@@ -34,9 +34,6 @@ _ENV_ID = re.compile(r"([\w.]+:)?([\w-]+/)?[\w.-]+-v\d+|[\w.]+:[A-Za-z_]\w*")
 # Seconds between two looks at a process that has not connected yet.
 _LOOK = 0.05
 
-# With more engines than so many for each processor, those that wait sleep at once: even asking keeps others from work.
-_CROWD = 4
-
 # Seconds before the second, third, ... attempt to replace an engine that has not taken a step.
 _BACK_OFF = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0)
 _MOST_FUTILE = 8
@@ -92,8 +89,7 @@ def launch(
             process, an id of Gymnasium's registry, "module:callable", or a function that makes a gymnasium.Env there.
             None: nothing is started.
         address: Without a command: where an environment serves that somebody else starts, such as a game in its editor.
-        num_engines: How many processes; as many as there are processors are starting at a time. More than four for each
-            processor get FERRY_WAIT=block, if the variable is not set.
+        num_engines: How many processes; as many as there are processors are starting at a time.
         envs_per_engine: How many rows each has. A program is told by "{num_envs}" in its command.
         autoreset_mode: Of several environments: as in `ClientVectorEnv`.
         on_crash: What a step does when the environment's process is gone. "raise": PeerGoneError. "truncate": the
@@ -153,9 +149,6 @@ def launch(
             "makes it, such as lambda: gymnasium.make('CartPole-v1')"
         )
     arguments, given = _arguments(command, make_kwargs, envs_per_engine or 1)
-
-    if (num_engines or 1) > _CROWD * processors() and "FERRY_WAIT" not in os.environ:
-        env = {"FERRY_WAIT": "block", **(env or {})}
 
     def engine(index: int) -> Engine:
         return Engine(arguments, index=index, cwd=cwd, env=env, log_dir=log_dir, given=given)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import gc
 import importlib
 import os
+import pty
 import re
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import types
@@ -505,7 +508,40 @@ def test_it_does_not_connect_again(env: ferry.LaunchedEnv) -> None:
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_agent_alone(env: ferry.LaunchedEnv) -> None:
-    assert os.getpgid(env.process.pid) != os.getpgid(0)
+    assert os.getpgid(env.process.pid) == env.process.pid
+
+
+def test_engines_are_scheduled_beside_their_agent(env: ferry.LaunchedEnv) -> None:
+    """A session of its own would be a group of its own to the scheduler, and a yield would reach nobody else."""
+    assert os.getsid(env.process.pid) == os.getsid(0)
+    for autogroup in Path("/proc/self/autogroup"), Path(f"/proc/{env.process.pid}/autogroup"):
+        if autogroup.exists():
+            assert autogroup.read_text() == Path("/proc/self/autogroup").read_text()
+
+
+ON_A_TERMINAL = """
+import ferry, os, sys
+def terminal_of(pid):
+    return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[4])
+with ferry.launch("CartPole-v1", timeout=30) as env:
+    env.reset(seed=1)
+    sys.exit(f"mine {terminal_of('self')}, the engine's {terminal_of(env.process.pid)}")
+"""
+
+
+def test_an_engine_has_no_terminal_that_could_stop_it() -> None:
+    ours, theirs = pty.openpty()
+    with open(ours, "rb"), open(theirs, "rb"):
+        done = subprocess.run(
+            [sys.executable, "-c", ON_A_TERMINAL],
+            stdin=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert re.fullmatch(r"mine [1-9]\d*, the engine's 0\n", done.stderr)
 
 
 def test_many_one_after_another_leave_nothing_behind() -> None:
