@@ -327,39 +327,23 @@ static void ferry__look_after_all(ferry_agent *const *agents, uint32_t count, in
         if (!ferry__agent_is_ready(agents[i])) (void)ferry__channel_look(&agents[i]->channel, ferry__platform_now_ns(), slept);
 }
 
-/* Notes since when those that have not answered are waited for. */
-static void ferry__note_late(ferry_agent *const *agents, uint32_t count, int64_t start_ns) {
-    uint32_t i;
-    for (i = 0; i < count; i++)
-        if (agents[i]->owed_ns == 0 && !ferry__agent_is_ready(agents[i])) agents[i]->owed_ns = start_ns;
-}
-
-/* Two envs that are at work on one processor are left there by a scheduler that has none idle: an agent that yields on another is not. So
- * one of them is asked to go there, if no env is there yet. Where a wait is short, sharing a processor with the agent costs more. */
-#define FERRY__CROWDED_NS 10000
-static void ferry__ask_to_come(ferry_agent *const *agents, uint32_t count) {
-    uint32_t i, here = ferry__platform_processor();
-    ferry__line *crowded = NULL;
+/* A scheduler leaves two envs on one processor while this agent, which yields, has another for itself. The agent sees them: two that were there
+ * last, or one of several that has been woken and does not run yet. It fetches one. */
+static void ferry__fetch_one(ferry_agent *const *agents, uint32_t count) {
+    ferry_agent *crowded = NULL;
     uint64_t met = 0;
+    uint32_t i;
     for (i = 0; i < count; i++) {
-        uint32_t there = ferry__load_relaxed(&agents[i]->channel.peer_line->processor);
-        uint64_t bit = UINT64_C(1) << there % 64;
-        if (there == here || there == 0) return;
-        if ((met & bit) != 0) crowded = agents[i]->channel.line;
+        const ferry__line *peer = agents[i]->channel.peer_line;
+        uint32_t there = ferry__load_relaxed(&peer->processor);
+        uint64_t bit = there - 1 < 64 ? UINT64_C(1) << (there - 1) : 0;
+        if (ferry__agent_is_ready(agents[i])) continue;
+        if ((met & bit) != 0 || (count > 1 && ferry__load_relaxed(&peer->parked) != 0)) crowded = agents[i];
         met |= bit;
     }
-    if (crowded != NULL) ferry__store_relaxed(&crowded->come, here);
-}
-
-/* Tells the envs where this agent waits, and onlookers for whom and since when. */
-static void ferry__tell_of_wait(ferry_agent *const *agents, uint32_t count, int64_t now_ns) {
-    uint32_t i;
-    for (i = 0; i < count; i++) {
-        ferry__line *line = agents[i]->channel.line;
-        (void)ferry__tell_processor(line);
-        if (line->come != 0) ferry__store_relaxed(&line->come, 0);
-        if (!ferry__agent_is_ready(agents[i])) ferry__note_wait(line, agents[i]->expected.seq, now_ns);
-    }
+    if (crowded == NULL) return;
+    ferry__platform_fetch(crowded->channel.peer_pid);
+    crowded->channel.line->fetched++;
 }
 
 /* Goes on where spinning ends. */
@@ -369,22 +353,33 @@ static int ferry__wait_for_many(ferry_bell *bell, ferry_agent *const *agents, ui
     ferry__policy policy = agents[0]->channel.policy;
     const int64_t start = ferry__platform_now_ns(), deadline = ferry__deadline(timeout_ns, start);
     int64_t now = start, in_vain = 0;
-    uint32_t total, seen;
-    int slept = 0, asked = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
+    uint32_t i, total, seen;
+    int slept = 0, fetched = 0, yields = policy == FERRY__ADAPTIVE && bell->manners.hasty == 0;
     if (bell->manners.hasty > 0) bell->manners.hasty--;
-    ferry__tell_of_wait(agents, count, now);
+    for (i = 0; i < count; i++) { /* for the envs, and for onlookers */
+        (void)ferry__tell_processor(agents[i]->channel.line);
+        if (!ferry__agent_is_ready(agents[i])) ferry__note_wait(agents[i]->channel.line, agents[i]->expected.seq, now);
+    }
     for (;;) {
         seen = ferry__load_acquire(&page->count);
         total = ferry__count_ready(agents, count, ready);
-        if (total >= at_least) return (int)total;
+        if (total >= at_least) {
+            for (i = 0; bell->manners.late && i < count; i++)
+                bell->manners.late = ferry__lost(agents[i]->channel.peer_line, agents[i]->expected.seq + 1, now);
+            if (bell->manners.late) bell->manners.hasty = FERRY__HASTY_WAITS;
+            return (int)total;
+        }
         if (now >= deadline) {
-            ferry__note_late(agents, count, start);
+            for (i = 0; i < count; i++)
+                if (agents[i]->owed_ns == 0 && !ferry__agent_is_ready(agents[i])) agents[i]->owed_ns = start;
             return 0;
         }
-        if (!asked && policy == FERRY__ADAPTIVE && now - start > FERRY__CROWDED_NS) asked = 1, ferry__ask_to_come(agents, count);
         if (policy == FERRY__SPIN) ferry__pause();
-        else if (yields) yields = ferry__yield(&bell->manners, &in_vain, &now);
-        else if (!slept) slept = 1, ferry__look_after_all(agents, count, 0);
+        else if (yields) {
+            yields = ferry__yield(&bell->manners, &in_vain, &now);
+            /* Where a wait is short, sharing a processor with the agent costs more. */
+            if (!fetched && bell->manners.looks > 0 && now - start > 10000) fetched = 1, ferry__fetch_one(agents, count);
+        } else if (!slept) slept = 1, bell->manners.late = 0, ferry__look_after_all(agents, count, 0);
         else {
             ferry__bell_sleep(bell->region, seen, at_least - total, ferry__least(deadline - now, FERRY__SLICE_NS));
             if (ferry__count_ready(agents, count, ready) < at_least) ferry__look_after_all(agents, count, 1);

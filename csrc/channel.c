@@ -519,7 +519,7 @@ static ferry__waiter ferry__waiter_of(ferry__channel *channel, uint32_t next) {
     ferry__waiter waiter;
     waiter.policy = channel->policy, waiter.line = channel->line, waiter.memory = channel->memory, waiter.peer = channel->peer_line,
     waiter.crowded = &channel->crowded, waiter.manners = &channel->manners, waiter.idle = ferry__channel_look, waiter.channel = channel,
-    waiter.next = next, waiter.turn = NULL;
+    waiter.next = next, waiter.peer_next = next + (channel->side == FERRY__AGENT), waiter.turn = NULL;
     return waiter;
 }
 

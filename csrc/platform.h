@@ -50,8 +50,9 @@ FERRY__LOCAL int ferry__platform_variable(const char *name, char *out, uint32_t 
 /* The processor that this thread runs on, counted from 1; 0 where unknown. A few nanoseconds. */
 FERRY__LOCAL uint32_t ferry__platform_processor(void);
 
-/* Moves this thread to another of the processors that it may run on, and leaves it free to go on. What cannot be does nothing. */
-FERRY__LOCAL void ferry__platform_move(uint32_t processor);
+/* Moves a process (its first thread) to the processor that this thread runs on, if it may run there, and leaves it free to go on. What cannot
+ * be does nothing. */
+FERRY__LOCAL void ferry__platform_fetch(uint32_t pid);
 
 /* ---- Sleeping on a word of shared memory ---- */
 

@@ -35,12 +35,14 @@ int64_t ferry__platform_now_ns(void) {
 
 uint32_t ferry__platform_processor(void) { return (uint32_t)(sched_getcpu() + 1); }
 
-void ferry__platform_move(uint32_t processor) {
+void ferry__platform_fetch(uint32_t pid) {
     cpu_set_t all, one;
-    if (processor - 1 >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) < 0 || !CPU_ISSET(processor - 1, &all)) return;
+    const int here = sched_getcpu();
+    if (pid == 0 || here < 0 || here >= CPU_SETSIZE || sched_getaffinity((pid_t)pid, sizeof all, &all) < 0 || !CPU_ISSET(here, &all))
+        return;
     CPU_ZERO(&one);
-    CPU_SET(processor - 1, &one);
-    if (sched_setaffinity(0, sizeof one, &one) == 0) (void)sched_setaffinity(0, sizeof all, &all);
+    CPU_SET(here, &one);
+    if (sched_setaffinity((pid_t)pid, sizeof one, &one) == 0) (void)sched_setaffinity((pid_t)pid, sizeof all, &all);
 }
 
 /* ---- Sleeping ---- */

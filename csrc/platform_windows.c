@@ -86,12 +86,7 @@ uint32_t ferry__platform_processor(void) {
     return number.Group * UINT32_C(64) + number.Number + 1;
 }
 
-void ferry__platform_move(uint32_t processor) {
-    DWORD_PTR all;
-    if (processor - 1 >= 8 * sizeof all) return;
-    all = SetThreadAffinityMask(GetCurrentThread(), (DWORD_PTR)1 << (processor - 1));
-    if (all != 0) SetThreadAffinityMask(GetCurrentThread(), all);
-}
+void ferry__platform_fetch(uint32_t pid) { (void)pid; } /* its scheduler moves whoever is queued by itself */
 
 DWORD ferry__milliseconds(int64_t ns) {
     int64_t ms = ns / 1000000 + (ns % 1000000 > 0);

@@ -34,15 +34,11 @@ static int ferry__spin(const uint32_t *word, uint32_t previous) {
     return 0;
 }
 
-/* Does the peer run on this processor too? Then yielding hands it over well, but two processes that never sleep are left there by a
- * scheduler that has idle processors besides. Whoever is woken from sleep is put on an idle one; so now and then one sleeps. */
+/* Two processes that yield to each other are left on one processor by a scheduler that has idle ones besides. Whoever is woken is put on an idle
+ * one; so now and then one sleeps. */
 #define FERRY__CROWDED_WAITS 32
 static int ferry__should_sleep(const ferry__waiter *waiter) {
-    uint32_t here = ferry__tell_processor(waiter->line), come = ferry__load_relaxed(&waiter->peer->come);
-    if (come != 0 && come != here) {
-        ferry__platform_move(come);
-        here = ferry__tell_processor(waiter->line);
-    }
+    uint32_t here = ferry__tell_processor(waiter->line);
     if (here == 0 || ferry__load_relaxed(&waiter->peer->processor) != here) return 0;
     return ++*waiter->crowded % FERRY__CROWDED_WAITS == 0;
 }
@@ -63,7 +59,10 @@ int ferry__wait(const ferry__waiter *waiter, const uint32_t *word, uint32_t prev
         int again;
         do {
             again = ferry__yield(waiter->manners, &in_vain, &now);
-            if (ferry__changed(word, previous)) return ferry__arrived(waiter);
+            if (ferry__changed(word, previous)) {
+                if (waiter->manners->late && ferry__lost(waiter->peer, waiter->peer_next, now)) waiter->manners->hasty = FERRY__HASTY_WAITS;
+                return ferry__arrived(waiter);
+            }
         } while (again && now < deadline);
     }
     for (;;) {

@@ -16,6 +16,7 @@ typedef enum ferry__policy {
 typedef struct ferry__manners {
     int looks;      /* how often the next wait looks before it yields: not at all where somebody else wants the processor */
     uint32_t hasty; /* so many waits are yet to sleep at once */
+    int late;       /* the last yield has met somebody who does not yield */
 } ferry__manners;
 
 struct ferry__channel;
@@ -26,6 +27,7 @@ typedef struct ferry__waiter {
     ferry__os memory;        /* in which the word lies */
     const ferry__line *peer; /* the other's: while left stands in it the first sleep is passed over, so that idle looks at once */
     uint32_t next;           /* the sequence word that is waited for: for onlookers */
+    uint32_t peer_next;      /* what the peer waits for once it has published that */
     const uint32_t *turn;    /* NULL, or where next may come while another word is waited for: FERRY__INTERRUPTED */
     uint32_t *crowded;       /* counts the waits on the peer's own processor */
     ferry__manners *manners;
@@ -61,30 +63,35 @@ FERRY__LOCAL int ferry__policy_from_environment(ferry__policy *out, ferry_why *w
 /* Yielding hands the processor to whoever wants it (often the very peer), at the price of a call. Beyond the order of a wake-up from sleep it
  * is no use. */
 #define FERRY__YIELD_NS 50000
-/* A yield that takes as long has let somebody work, and cost this side no more than two switches. */
-#define FERRY__WORKED_NS 20000
+/* A yield that comes back late has handed the processor over; it costs this side two switches at most. */
+#define FERRY__HANDED_OVER_NS 1500
 #define FERRY__SWITCHES_NS 1000
-/* A yield that comes back late has handed the processor over. One that comes back very late has met somebody at work who does not yield: whoever
- * sleeps is woken in his stead, and whoever yields is not; so for a number of waits sleeping is better. */
-#define FERRY__HANDED_OVER_NS 1000
+/* One that comes back very late has met somebody who does not yield. If an answer has lain there meanwhile, a number of waits sleep at once:
+ * whoever sleeps is woken in another's stead. */
 #define FERRY__AT_WORK_NS 1000000
 #define FERRY__HASTY_WAITS 127
+#define FERRY__LOST_NS 500000
 /* So long sleeps a wait at most before it looks around. */
 #define FERRY__SLICE_NS 20000000
 
 /* A busy peer answers within a microsecond, and a pause takes 10 to 45 ns: so many looks are made before the clock, itself 25 ns, is read. */
 #define FERRY__SPIN_LOOKS 40
 
-/* Yields once, in a wait that has come to *now: whether it may yield again. *in_vain counts the time in which nobody worked here. */
+/* Yields once, in a wait that has come to *now: whether it may yield again. *in_vain counts what yielding has cost. */
 static inline int ferry__yield(ferry__manners *manners, int64_t *in_vain, int64_t *now) {
     int64_t took = -*now;
     ferry__platform_yield();
     *now = ferry__platform_now_ns();
     took += *now;
     manners->looks = took > FERRY__HANDED_OVER_NS ? 0 : FERRY__SPIN_LOOKS;
-    if (took > FERRY__AT_WORK_NS) manners->hasty = FERRY__HASTY_WAITS;
-    *in_vain += took > FERRY__WORKED_NS ? FERRY__SWITCHES_NS : took;
-    return manners->hasty == 0 && *in_vain < FERRY__YIELD_NS;
+    manners->late = took > FERRY__AT_WORK_NS;
+    *in_vain += ferry__least(took, FERRY__SWITCHES_NS);
+    return !manners->late && *in_vain < FERRY__YIELD_NS;
+}
+
+/* Has the peer waited for seq as long as makes it a loss? */
+static inline int ferry__lost(const ferry__line *peer, uint32_t seq, int64_t now_ns) {
+    return ferry__load_acquire(&peer->waits_for) == seq && (int64_t)((uint64_t)now_ns - peer->waits_ns) > FERRY__LOST_NS;
 }
 
 /* What a wait may end with besides an error: there is something else to do. */

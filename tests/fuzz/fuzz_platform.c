@@ -414,7 +414,7 @@ void ferry__platform_says(char *out, uint32_t out_bytes) { snprintf(out, out_byt
 void ferry__platform_yield(void) { fuzz_clock_ns += 15000; }
 uint32_t ferry__platform_processor(void) { return 1; }
 
-void ferry__platform_move(uint32_t processor) { (void)processor; }
+void ferry__platform_fetch(uint32_t pid) { (void)pid; }
 uint32_t ferry__platform_pid(void) { return 1; }
 
 int ferry__platform_variable(const char *name, char *out, uint32_t out_bytes) {
