@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 import ferry
 from blocks import Block, Times, quantiles
 from contenders import PEER_TIMEOUT_S, balance, missing, replaying, stepping
-from processes import BUILD, Worker
+from processes import BENCH, BUILD, Worker
 from report import Plot, Promise, Section, Table, number
 from scene import POLE, Bench, Scene, waiting
 from vectors import (
@@ -37,8 +38,8 @@ BUSY = str(BUILD / "bench" / "busy")
 ROWS = (1, 4, 16, 64, 256, 1024, 4096)
 ENGINES = (2, 4, 8, 16)
 WAITS = ("default", "block")
-WORKERS, BUSY_BACKENDS, BUSY_US, BUSY_STEPS = 8, 16, 50.0, 20
-PYTHON_BUSY_US = (50, 100, 500)
+WORKERS, BUSY_BACKENDS, BUSY_US, BUSY_STEPS = 8, 16, 50.0, 100
+PYTHON_BUSY_US, PYTHON_BLOCK_US = (50, 100, 500), 5000
 
 
 def medians_of(times: Times) -> dict[str, float]:
@@ -281,9 +282,8 @@ def engines(bench: Bench) -> Section:
     )
 
 
-def working(workers: list[Worker], count: int, rounds: int) -> Block:
+def working(workers: list[Worker], count: int, expected: int) -> Block:
     """Processes that do the work of so many steps each, with nothing between; nanoseconds of one process's step."""
-    expected = functools.reduce(lambda x, _: work(x, rounds), range(count), 0)
 
     def block() -> float:
         for worker in workers:
@@ -345,9 +345,10 @@ def backends(bench: Bench) -> Section:
         envs = {wait: launched(bench, scene, command, BUSY_BACKENDS, wait) for wait in WAITS}
         rollout = record(BusyReference(rounds, BUSY_BACKENDS), BUSY_STEPS, BUSY_BACKENDS)
         each = BUSY_STEPS * BUSY_BACKENDS // len(workers)
+        expected = functools.reduce(lambda x, _: work(x, rounds), range(each), 0)
         with bench.unpinned():
             contenders = {wait: rolling(several, rollout) for wait, several in envs.items()}
-            times = bench.alternate({**contenders, "bare": working(workers, each, rounds)}, bench.rounds(101, 21))
+            times = bench.alternate({**contenders, "bare": working(workers, each, expected)}, bench.rounds(51, 11))
     for wait in WAITS:
         times[wait] /= BUSY_BACKENDS
     times["bare"] /= len(workers)
@@ -394,6 +395,7 @@ def peers_of(
     rounds: int,
     *,
     gymnasium_async: bool = True,
+    bare: Callable[[Scene], Block] | None = None,
 ) -> Times:
     """Eight Python environments in every way; Gymnasium's SyncVectorEnv is the reference for the others."""
     makers = [make] * WORKERS
@@ -406,7 +408,19 @@ def peers_of(
         for name, number_of_workers in workers.items():
             if (envs := ours(makers, number_of_workers)) is not None:
                 contenders[name] = rolling(scene.keep(envs), rollout)
+        if bare is not None:
+            contenders["bare"] = bare(scene)
         return bench.alternate(contenders, rounds)
+
+
+def shared_out(bench: Bench, rounds: int, steps: int, scene: Scene) -> Block:
+    """Eight rows of ``Busy`` in a process for each CPU, which steps its share of them and serves nobody."""
+    num_rows = WORKERS // len(bench.cpus)
+    command = [sys.executable, str(BENCH / "bare.py"), str(rounds), str(num_rows)]
+    last_row = Busy(rounds)
+    last_row.reset(seed=num_rows - 1)
+    expected = [int(last_row.step(0)[0][0]) for _ in range(steps)][-1]
+    return working([scene.worker(command, rounds, cpu) for cpu in bench.cpus], steps, expected)
 
 
 def workers(bench: Bench) -> Section:
@@ -418,14 +432,17 @@ def workers(bench: Bench) -> Section:
         "84 x 84 x 4 images": peers_of(bench, LitPixel, few, 20, rounds),
     }
     for us in PYTHON_BUSY_US:
-        make = functools.partial(Busy, rounds_of(us))
-        found[f"{us} us of work"] = peers_of(bench, make, auto, 1000 // us + 2, rounds, gymnasium_async=not bench.quick)
+        work_rounds, steps = rounds_of(us), PYTHON_BLOCK_US // us + 2
+        make, bare = functools.partial(Busy, work_rounds), functools.partial(shared_out, bench, work_rounds, steps)
+        peers = peers_of(bench, make, auto, steps, rounds, gymnasium_async=not bench.quick, bare=bare)
+        found[f"{us} us of work"] = peers
     labels = {
         "sync": "Gymnasium Sync",
         "async": "Gymnasium Async",
         "ferry 8": "Ferry, 8 workers",
         "ferry 2": "Ferry, 2 workers",
         "ferry auto": "Ferry, auto",
+        "bare": "no agent",
     }
     table = [
         [kind, *(number(np.median(times[n]) / 1e3, "us") if n in times else "" for n in labels)]
@@ -447,8 +464,25 @@ def workers(bench: Bench) -> Section:
     return Section(
         "Python environments",
         "How fast are eight Python environments in a vector? (Each with the seed of its row; all trajectories equal "
-        "those of Gymnasium's SyncVectorEnv. The work is a fixed number of rounds of a generator, and is verified.)",
-        [Table("A step of all eight", ["", *labels.values()], table)],
+        "those of Gymnasium's SyncVectorEnv. The work is a fixed number of rounds of a generator, and is verified. 'No "
+        "agent' is a process on each CPU that steps its share of the rows and serves nobody: what these CPUs allow at "
+        "that moment.)",
+        [
+            Table("A step of all eight", ["", *labels.values()], table),
+            Table(
+                "Times as fast as Gymnasium Sync",
+                ["", labels["ferry auto"], labels["bare"], "share"],
+                [
+                    [
+                        kind,
+                        *(number(ratio(times, "sync", n), "x") for n in ("ferry auto", "bare")),
+                        number(100 * ratio(times, "bare", "ferry auto"), "%"),
+                    ]
+                    for kind, times in found.items()
+                    if "bare" in times
+                ],
+            ),
+        ],
         promises,
         {kind: {"ns": medians_of(times)} for kind, times in found.items()},
     )

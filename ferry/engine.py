@@ -91,7 +91,7 @@ class Engine:
                 self.log.parent.mkdir(parents=True, exist_ok=True)
                 out = _opened(self.log)
             lent.callback(os.close, out)
-            # The launcher puts it into a group of its own: Ctrl-C interrupts the agent and not the environment under it.
+            # The launcher puts it into a group of its own: Ctrl-C interrupts the agent, not the environment under it.
             self.process: subprocess.Popen[bytes] = _in_nursery(
                 lambda: subprocess.Popen(
                     [paths.launcher(), str(self._parent), *arguments],
