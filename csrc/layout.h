@@ -176,9 +176,10 @@ typedef struct ferry__line {
     uint32_t processor; /* where its owner waited last, counted from 1; 0: unknown */
     uint32_t pid; /* the owner */
     uint64_t reserved0[3];
-    /* A turn that was timed: both words are its sequence word while the times between belong to it. Env: it took the turn, it published the
-     * answer. Agent: it published the turn, it took the answer; and how long it took from the answer timed before that to the turn after
-     * it, 0 if unknown. Monotonic clock. */
+    /* A turn that was timed: both words are the one for which its sequence word stands, while the times between belong to it. Env: it took the
+     * turn, it published the answer. Agent: it published the turn, it took the answer; and how long it took from
+     * the answer timed before that to the turn after it, 0 if unknown: so that both sides' samples are of one turn nearly always. Monotonic
+     * clock. */
     uint32_t sample_begun, sample_done;
     uint64_t sample_ns[3];
     uint64_t waits_ns; /* since when it waits for the sequence word waits_for, if that has not come in the time of a spin */

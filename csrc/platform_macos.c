@@ -26,9 +26,10 @@ void ferry__platform_fetch(uint32_t pid) { (void)pid; } /* nor moves anybody */
 
 /* ---- Sleeping ---- */
 
-/* macOS 14.4 has made public what its C++ library had used for years; a build for older systems uses the private names. Both key a shared word
- * by the memory behind it, so that processes of either kind wake each other; should they once not, sleeps are short slices. The
- * declarations stand here because older development kits miss the first, and all miss the second. */
+/* macOS 14.4 has made public what its C++ library had used for years. A build for it and newer systems uses the public names, others the
+ * private ones. Both key a shared word by the memory behind it, and the former is built on the latter, so that processes of either kind
+ * wake each other; should they once not, sleeps are short slices, and the word is looked at after each. The declarations stand here because
+ * the first are missing from older development kits, and the second from all. */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -81,8 +82,9 @@ uint64_t ferry__platform_memory_available(void) {
     return ((uint64_t)seen.free_count + seen.inactive_count) * vm_kernel_page_size;
 }
 
-/* A nameless object: its name is random, and gone before anybody is told of the descriptor. It takes its size once; that is what seals it. Its
- * pages are zero, and made when they are touched: only ferry__region_allowed stands before a machine that runs out of them. */
+/* A nameless object: its name is random, and gone before anybody is told of the descriptor. Such an object takes its size once; that is what
+ * seals it. Its pages are zero, and made when they are touched: nothing here reserves memory, so that ferry__region_allowed is all that
+ * stands before a machine that runs out of it. */
 ferry__os ferry__memory_make(uint64_t bytes) {
     char name[32]; /* at most 31 are possible */
     int fd = -1, tries;

@@ -9,9 +9,9 @@ is static, and its names begin with fy_ for ferry__. To the compiler both are th
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,7 +117,9 @@ def renamed(text: str) -> str:
 
 def main() -> None:
     """Writes libferry.h and libferry.c."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description="Writes libferry.h and libferry.c, the whole library, into a folder.")
+    parser.add_argument("folder", type=Path, help="is made if it is not there")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8").strip()
     shutil.copy(HEADER, folder)
