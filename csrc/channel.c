@@ -283,7 +283,6 @@ static void ferry__opened(ferry__channel *channel) {
 static int ferry__on_frame(ferry__channel *channel, ferry_why *why) {
     int type = channel->frame.type;
     if (type == FERRY__REFUSE) return ferry__read_refusal(channel, why);
-    if (type == FERRY__GOODBYE) return ferry__fail(why, FERRY_ECLOSED, "the peer (pid %u) left during the handshake", channel->peer_pid);
     if (type == FERRY__HELLO && channel->state == FERRY__GREETING) return ferry__on_hello(channel, why);
     if (type == FERRY__WELCOME && channel->state == FERRY__OFFERING && channel->side != FERRY__ENV) {
         if (ferry__on_welcome(channel, why) < 0) return why->code;
@@ -307,17 +306,17 @@ static int ferry__shake_hands(ferry__channel *channel) {
     if (got == 0 && !channel->unsaid) {
         if (!channel->address.serve || ferry__platform_now_ns() - channel->state_ns < FERRY__HANDSHAKE_NS) return 0;
         ferry__fail(&why, FERRY_EPROTOCOL, "it said nothing for %d s in the handshake", (int)(FERRY__HANDSHAKE_NS / 1000000000));
-    } else if (got > 0) {
+    } else if (got > 0 && channel->frame.type != FERRY__GOODBYE) {
         if (ferry__on_frame(channel, &why) == 0) return 1;
-    } else if (got == 0 || why.code == FERRY_ECLOSED) {
-        /* Whoever was there has gone, or was not told what it waits for, and has not said why: a listener waits for the next, and a caller
-         * calls again. A pair has no second chance. */
+    } else if (got >= 0 || why.code == FERRY_ECLOSED) {
+        /* Whoever was there has gone, or was not told what it waits for: a listener waits for the next, and a caller calls again. A pair has
+         * no second chance. */
         ferry__disconnect(channel);
         if (channel->address.place != FERRY__INHERITED) return 1;
         return ferry__fail(&channel->why, FERRY_ECLOSED, "the process at the other end of '%s' has gone %s", channel->address.text,
                            spoken ? "in the handshake" : "without speaking Ferry");
     }
-    refused = got > 0 && (channel->frame.type == FERRY__REFUSE || channel->frame.type == FERRY__GOODBYE);
+    refused = got > 0 && channel->frame.type == FERRY__REFUSE;
     got = ferry__turn_away(channel, &why, !refused);
     return got < 0 ? got : 1;
 }

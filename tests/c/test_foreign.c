@@ -4,15 +4,21 @@
 #include "../../csrc/lane.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/un.h>
 
-static int dial(const char *directory, const char *name) {
+static struct sockaddr_un path_of(const char *directory, const char *name) {
     struct sockaddr_un address;
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
     snprintf(address.sun_path, sizeof address.sun_path, "%.60s/%.30s", directory, name);
+    return address;
+}
+
+static int dial(const char *directory, const char *name) {
+    struct sockaddr_un address = path_of(directory, name);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
     return fd;
 }
@@ -196,6 +202,46 @@ static void test_strange_visitors_are_refused_and_the_next_is_served(const char 
     CHECK(ferry_agent_send(agent) == 0 && ferry_env_wait(env, SECOND, &turn) == 1);
     play_small_turn(env, turn);
     CHECK(ferry_agent_wait(agent, SECOND, &answer) == 1);
+    ferry_agent_close(agent);
+    ferry_env_close(env);
+}
+
+static int has_caller(int listener) {
+    struct pollfd at = {listener, POLLIN, 0};
+    return poll(&at, 1, 0) == 1;
+}
+
+/* As one that dies there does: whoever calls meets the next, who listens serves the next. */
+static void test_who_says_goodbye_in_the_handshake_is_followed_by_the_next(const char *directory) {
+    struct sockaddr_un address = path_of(directory, "door");
+    ferry_agent *agent = open_quiet_agent("door");
+    ferry_env *env;
+    const ferry_turn *turn;
+    ferry__hello hello = good_hello(FERRY__ENV);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), spoken, fd, got;
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0);
+    for (spoken = 0; spoken < 2; spoken++) {
+        while (ferry_agent_connect(agent, SECOND / 100) == 0 && !has_caller(listener)) continue;
+        fd = accept(listener, NULL, NULL);
+        if (spoken) send_frame(fd, FERRY__HELLO, &hello, sizeof hello, -1);
+        send_frame(fd, FERRY__GOODBYE, NULL, 0, -1);
+        CHECK(ferry_agent_connect(agent, SECOND / 100) == 0);
+        close(fd);
+    }
+    close(listener);
+    CHECK(unlink(address.sun_path) == 0);
+
+    env = open_quiet_env("door");
+    fd = dial(directory, "door");
+    hello = good_hello(FERRY__AGENT);
+    send_frame(fd, FERRY__HELLO, &hello, sizeof hello, -1);
+    send_frame(fd, FERRY__GOODBYE, NULL, 0, -1);
+    for (got = 0; got == 0;) {
+        CHECK(ferry_env_wait(env, SECOND / 100, &turn) == 0);
+        got = ferry_agent_connect(agent, SECOND / 100);
+    }
+    CHECK(got == 1);
+    close(fd);
     ferry_agent_close(agent);
     ferry_env_close(env);
 }
@@ -1192,6 +1238,7 @@ int main(void) {
     char directory[64];
     begin_test(120, directory);
     test_strange_visitors_are_refused_and_the_next_is_served(directory);
+    test_who_says_goodbye_in_the_handshake_is_followed_by_the_next(directory);
     test_a_scribbling_agent_is_dropped(directory);
     test_foreign_regions_are_checked(directory);
     test_lists_of_rows_are_checked(directory);
