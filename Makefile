@@ -65,11 +65,14 @@ demo: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo library examples WERROR=
 	@$(PY) -m ferry demo
 
+# Many tests wait for processes most of their time. A file's tests go one after the other, since what it makes first serves all of them.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
+
 .PHONY: test test-c
 test: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-demo,test library examples benches c-tests c-checks campaign-programs
 	@tools/run_c_tests.sh $(C_TESTS)
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(TWO_AT_A_TIME)
 test-c:
 	@$(PARALLEL) library examples benches c-tests c-checks
 	@tools/run_c_tests.sh $(C_TESTS)
@@ -82,7 +85,7 @@ test-engines: prerequisites
 	@$(PY) -m pytest tests/engines
 test-systems: prerequisites
 	@$(PARALLEL) $(VENV)/.package $(VENV)/.extra-test library examples
-	@$(PY) -m pytest tests/systems
+	@$(PY) -m pytest $(TWO_AT_A_TIME) tests/systems
 
 # Needs Spin (Debian package: spin).
 .PHONY: model
