@@ -254,7 +254,7 @@ int ferry_agent_send(ferry_agent *agent) {
 /* Checks the head of the answer that has arrived, and its blob. */
 static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_turn *answer) {
     ferry__slot head;
-    ferry__copy_in(&head, slot, sizeof head);
+    FERRY__ONCE(head, slot);
     if (head.number != agent->number || head.kind != agent->request.kind)
         return ferry__channel_damaged(&agent->channel, "the answer to turn %llu says it is number %llu, kind %d",
                                       (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);

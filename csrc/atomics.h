@@ -81,6 +81,9 @@ static inline void ferry__copy_in(void *private_copy, const void *foreign, size_
     __asm__ volatile("" ::: "memory");
 }
 
+/* The same for one value. */
+#define FERRY__ONCE(private_value, foreign) ferry__copy_in(&(private_value), foreign, sizeof(private_value))
+
 /* The same for whole lines; a few of them are copied faster without a call. */
 static inline void ferry__copy_lines_in(void *private_copy, const void *foreign, size_t lines) {
     const size_t line = 64;

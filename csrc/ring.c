@@ -128,7 +128,7 @@ void ferry__ring_write(ferry__ring *ring, const char *request, const ferry__slot
     uint32_t next = ring->latest + 1, *seq = &ring->seq[next % FERRY__RING_SLOTS];
     ferry__ring_slot *slot = ferry__ring_slot_at(ring->region->base, &ring->head, next), said;
     ferry__slot told; /* it lies where the agent could have written to it meanwhile */
-    ferry__copy_in(&told, answer, sizeof told);
+    FERRY__ONCE(told, answer);
     memset(&said, 0, sizeof said);
     said.number = told.number, said.stamp_ns = (uint64_t)now_ns;
     said.count = next;
@@ -170,7 +170,7 @@ static int ferry__ring_check(ferry__ring_reader *reader, ferry_why *why) {
     int sound = ferry__ring_head_is_sound(head, reader->bytes);
     if (sound) {
         const char *start = reader->base + head->spec_offset;
-        ferry__copy_in(&header, start, sizeof header);
+        FERRY__ONCE(header, start);
         if (ferry__spec_take(start, head->spec_bytes, header.region_bytes, &reader->spec, why) < 0) return why->code;
         sound = ferry__ring_slots_are_sound(head, &reader->spec);
     }
@@ -196,7 +196,7 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
     ferry__platform_close(memory);
     if (err < 0) return err;
     out->base = (const char *)base, out->bytes = bytes;
-    ferry__copy_in(&out->head, base, sizeof out->head);
+    FERRY__ONCE(out->head, base);
     if (ferry__ring_check(out, why) == 0) {
         out->seen = FERRY__SEQ_START;
         out->copy = (char *)calloc(1, (size_t)out->head.slot_bytes);

@@ -325,15 +325,14 @@ int ferry__spec_take(const char *base, uint64_t readable, uint64_t region_bytes,
     if (header->groups_offset + header->group_bytes > readable || header->pool_offset + header->pool_bytes > readable ||
         header->fields_offset + (uint64_t)header->field_bytes * header->num_fields > readable)
         return ferry__fail(why, FERRY_ESPEC, "the description in the peer's memory does not lie inside what it shows");
-    ferry__copy_in(&out->group, base + header->groups_offset, sizeof out->group);
+    FERRY__ONCE(out->group, base + header->groups_offset);
     out->entries = (ferry__entry *)calloc(header->num_fields + 1, sizeof *out->entries);
     out->pool = (char *)malloc((size_t)header->pool_bytes + 1);
     if (out->entries == NULL || out->pool == NULL) {
         ferry__no_memory(why);
         goto fail;
     }
-    for (i = 0; i < header->num_fields; i++)
-        ferry__copy_in(&out->entries[i], base + header->fields_offset + (uint64_t)header->field_bytes * i, sizeof *out->entries);
+    for (i = 0; i < header->num_fields; i++) FERRY__ONCE(out->entries[i], base + header->fields_offset + (uint64_t)header->field_bytes * i);
     ferry__copy_in(out->pool, base + header->pool_offset, (size_t)header->pool_bytes);
     if (ferry__spec_check(out, why) == 0 && ferry__put_into_words(out, why) == 0) return 0;
 fail:

@@ -42,8 +42,8 @@ static void ferry__view_begin_episode(ferry_agent *agent) {
     ferry__view *view = &agent->view;
     uint8_t status;
     if (view->reset == NULL || agent->owed) return;
-    ferry__copy_in(&view->episode, view->reset->episode, sizeof view->episode);
-    ferry__copy_in(&status, view->reset->status, sizeof status);
+    FERRY__ONCE(view->episode, view->reset->episode);
+    FERRY__ONCE(status, view->reset->status);
     view->reset = NULL;
     view->runs = status == FERRY_ROW_OK, view->frame = 0, view->returned = 0, view->frame_ns = 0;
 }
@@ -76,36 +76,49 @@ static inline void ferry__view_note_period(ferry__view *view, uint64_t passed_ns
     view->period_ns = view->period_ns == 0 ? (int64_t)period : view->period_ns + ((int64_t)period - view->period_ns) / 8;
 }
 
-/* Takes the frame that was pulled: 1, 0 it is of an episode that is over, or why the connection is. */
+/* Takes the frame that was pulled: 1, 0 it is of an episode that is over, or why the connection is. Each number is loaded by itself: as a whole
+ * the head would go through memory, which is waited for. */
 static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **out) {
     const ferry__group *group = &agent->spec.group;
     ferry__view *view = &agent->view;
     ferry_turn *turn = &agent->turns.frame[view->frames.mine];
-    const char *slot = (const char *)ferry__lane_mine(&view->frames);
+    const ferry__slot *slot = ferry__lane_mine(&view->frames);
+    const char *base = (const char *)slot;
+    const ferry__moment *moment = (const ferry__moment *)(const void *)(base + group->frame_moment_offset);
     ferry__slot head;
-    ferry__moment moment;
-    double reward;
-    uint8_t status;
-    ferry__copy_in(&head, slot, sizeof head);
-    ferry__copy_in(&moment, slot + group->frame_moment_offset, sizeof moment);
-    if (moment.episode != view->episode) return 0;
-    if (head.kind != FERRY_STEP || head.number <= view->frame || (head.blob_format != FERRY_NONE && head.blob_where != FERRY__WHERE_SLOT))
-        return ferry__channel_damaged(&agent->channel, "frame %llu follows %llu, kind %d", (unsigned long long)head.number,
-                                      (unsigned long long)view->frame, head.kind);
-    ferry__copy_in(&reward, slot + group->reward_offset, sizeof reward);
-    ferry__copy_in(&view->terminated, slot + group->terminated_offset, 1);
-    ferry__copy_in(&view->truncated, slot + group->truncated_offset, 1);
-    ferry__copy_in(&status, slot + group->status_offset, 1);
-    if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, (const ferry__slot *)(const void *)slot, &turn->blob, NULL) < 0)
-        return agent->channel.lost;
+    uint64_t number, episode, frame_ns;
+    double reward, returned;
+    uint16_t kind;
+    uint8_t format, status;
+    FERRY__ONCE(number, &slot->number);
+    FERRY__ONCE(kind, &slot->kind);
+    FERRY__ONCE(format, &slot->blob_format);
+    FERRY__ONCE(episode, &moment->episode);
+    FERRY__ONCE(frame_ns, &moment->frame_ns);
+    FERRY__ONCE(returned, &moment->returned);
+    if (episode != view->episode) return 0;
+    if (kind != FERRY_STEP || number <= view->frame)
+        return ferry__channel_damaged(&agent->channel, "frame %llu follows %llu, kind %d", (unsigned long long)number,
+                                      (unsigned long long)view->frame, kind);
+    FERRY__ONCE(reward, base + group->reward_offset);
+    FERRY__ONCE(view->terminated, base + group->terminated_offset);
+    FERRY__ONCE(view->truncated, base + group->truncated_offset);
+    FERRY__ONCE(status, base + group->status_offset);
+    turn->blob.format = FERRY_NONE;
+    if (format != FERRY_NONE || agent->inbox.used) {
+        FERRY__ONCE(head, slot);
+        head.blob_where = FERRY__WHERE_SLOT;
+        if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, slot, &turn->blob, NULL) < 0) return agent->channel.lost;
+    }
     /* The sum's rounding would show in a difference: where nothing was passed over, there is no need for one. */
-    view->reward = head.number == view->frame + 1 ? reward : moment.returned - view->returned;
-    view->returned = moment.returned, view->status = status;
-    if (view->frame_ns != 0) ferry__view_note_period(view, moment.frame_ns - (uint64_t)view->frame_ns, head.number - view->frame);
-    view->frame = head.number, view->frame_ns = (int64_t)moment.frame_ns;
+    view->reward = number == view->frame + 1 ? reward : returned - view->returned;
+    view->returned = returned, view->status = status;
+    if (view->frame_ns != 0) ferry__view_note_period(view, frame_ns - (uint64_t)view->frame_ns, number - view->frame);
+    view->frame = number, view->frame_ns = (int64_t)frame_ns;
     view->runs = status == FERRY_ROW_OK && !view->terminated && !view->truncated;
-    turn->number = agent->number, turn->frame = head.number, turn->answers = moment.answers;
-    turn->frame_ns = (int64_t)moment.frame_ns, turn->action_ns = (int64_t)moment.action_ns;
+    turn->number = agent->number, turn->frame = number, turn->frame_ns = (int64_t)frame_ns;
+    FERRY__ONCE(turn->answers, &moment->answers);
+    FERRY__ONCE(turn->action_ns, &moment->action_ns);
     *out = turn;
     return 1;
 }

@@ -52,7 +52,7 @@ static int ferry__world_take_latest(ferry_env *env) {
     if (got < 0) return ferry__channel_damaged(&env->channel, "actions have lost their lane");
     if (got == 0) return 0;
     slot = (const char *)ferry__lane_mine(&world->actions);
-    ferry__copy_in(&moment, slot + env->spec.group.action_moment_offset, sizeof moment);
+    FERRY__ONCE(moment, slot + env->spec.group.action_moment_offset);
     if (moment.episode != env->rows.episode[0] || moment.answers > world->frame || moment.action_ns == 0) return 0;
     ferry__copy_lines_in(world->incoming + env->actions_begin, slot + env->actions_begin, env->actions_lines);
     if (ferry__spec_check_actions(&env->spec, world->incoming, env->turns.all, 1, &why) < 0) return 0;
