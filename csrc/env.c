@@ -132,7 +132,7 @@ static void ferry__env_show(const ferry_env *env, ferry__os memory) {
 
 /* May the next answer be published at once? */
 static void ferry__env_settle(ferry_env *env) {
-    env->brisk = env->steady && env->channel.taken_ns == 0 && env->ring == NULL && !env->spoilt;
+    env->brisk = env->steady && env->channel.taken_ns == 0 && !env->spoilt ? 1 + (env->ring != NULL) : 0;
 }
 
 static void ferry__env_ready(void *user) {
@@ -442,8 +442,8 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
  * agent nothing is worth a way of its own. */
 __attribute__((noinline)) static int ferry__env_reply_slowly(ferry_env *env) {
     double reward = env->reward;
-    if (!env->steady || env->ring == NULL || env->spoilt || env->kind != FERRY_STEP || env->channel.taken_ns != 0 ||
-        (env->terminated | env->truncated) != 0 || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel))
+    if (env->brisk != 2 || env->kind != FERRY_STEP || (env->terminated | env->truncated) != 0 || env->holding != FERRY__HOLDING_TURN ||
+        !ferry__channel_is_mine(&env->channel))
         return ferry__env_reply_longer(env);
     if (env->channel.lost == 0) env->channel.why.code = 0;
     ferry__env_publish(env, FERRY_ROW_OK);
@@ -452,7 +452,8 @@ __attribute__((noinline)) static int ferry__env_reply_slowly(ferry_env *env) {
 }
 
 int ferry_env_reply(ferry_env *env) {
-    if (!env->brisk || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel)) return ferry__env_reply_slowly(env);
+    if (env->brisk != 1 || env->holding != FERRY__HOLDING_TURN || !ferry__channel_is_mine(&env->channel))
+        return ferry__env_reply_slowly(env);
     if (env->channel.lost == 0) env->channel.why.code = 0;
     ferry__env_publish(env, FERRY_ROW_OK);
     return 0;

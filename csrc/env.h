@@ -60,7 +60,7 @@ struct ferry_env {
     char *block;            /* what those of many rows lie in */
     ferry__rows rows;
     int steady; /* one row, no autoreset, no limit of steps: most of what is above never changes */
-    int brisk;  /* steady, and nothing more is to be done with the answer under way than to publish it */
+    int brisk;  /* 1: steady, and nothing more is to be done with the answer under way than to publish it; 2: but to count its reward */
     ferry__region *bell;
     ferry__ring *ring;  /* while observers look on */
     int spoilt;         /* the answer published last is none to show, or its request has been overwritten */
