@@ -155,12 +155,12 @@ void ferry_release(ferry_hold *hold) { ferry__region_release(hold); }
 void ferry_agent_why(const ferry_agent *agent, ferry_why *why) {
     const ferry__channel *channel = &agent->channel;
     const char *text = channel->address.text;
-    unsigned long long number = (unsigned long long)agent->number;
+    ferry__ull number = (ferry__ull)agent->number;
     if (ferry__channel_explains(channel, why)) return;
     if (!agent->owed && agent->view.runs && agent->owed_ns != 0)
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has published no frame for %.1f s, after number %llu of episode %llu",
-                    channel->peer_pid, text, (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9,
-                    (unsigned long long)agent->view.frame, (unsigned long long)agent->view.episode);
+                    channel->peer_pid, text, (double)(ferry__platform_now_ns() - agent->owed_ns) * 1e-9, (ferry__ull)agent->view.frame,
+                    (ferry__ull)agent->view.episode);
     else if (!agent->owed)
         ferry__fail(why, 0, "the environment (pid %u) at '%s' has answered turn %llu and waits for the next", channel->peer_pid, text,
                     number);
@@ -219,8 +219,7 @@ int ferry_agent_send(ferry_agent *agent) {
     if (!ferry__channel_is_mine(&agent->channel)) return FERRY_EFORKED;
     if (agent->channel.lost == 0) why->code = 0;
     if (agent->channel.state != FERRY__OPEN) return ferry__fail(why, FERRY_ESTATE, "there is no connection: call ferry_agent_connect");
-    if (agent->owed)
-        return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (unsigned long long)agent->number);
+    if (agent->owed) return ferry__fail(why, FERRY_ESTATE, "the answer to turn %llu is owed: wait for it first", (ferry__ull)agent->number);
     if ((turn->kind != FERRY_STEP && turn->kind != FERRY_RESET && turn->kind != FERRY_CALL) || turn->number != agent->number + 1)
         return ferry__fail(why, FERRY_EINVAL, "an agent sends turns of kind FERRY_STEP, RESET or CALL, not %u; fill ferry_agent_turn first",
                            turn->kind);
@@ -256,8 +255,8 @@ static int ferry__agent_take(ferry_agent *agent, const ferry__slot *slot, ferry_
     ferry__slot head;
     FERRY__ONCE(head, slot);
     if (head.number != agent->number || head.kind != agent->request.kind)
-        return ferry__channel_damaged(&agent->channel, "the answer to turn %llu says it is number %llu, kind %d",
-                                      (unsigned long long)agent->number, (unsigned long long)head.number, head.kind);
+        return ferry__channel_damaged(&agent->channel, "the answer to turn %llu says it is number %llu, kind %d", (ferry__ull)agent->number,
+                                      (ferry__ull)head.number, head.kind);
     agent->turns.turn[0].blob.format = agent->turns.turn[1].blob.format = FERRY_NONE;
     agent->turns.turn[0].step_blob.format = agent->turns.turn[1].step_blob.format = FERRY_NONE;
     if (ferry__inbox_take(&agent->inbox, &agent->channel, &head, slot, &answer->blob, &answer->step_blob) < 0) return agent->channel.lost;

@@ -15,6 +15,7 @@ typedef struct ferry__view {
     const ferry_turn *reset; /* the answer to a RESET, whose episode is not begun yet */
     int runs;                /* an episode, as far as the frames say that were given */
     uint64_t episode, frame; /* of the frame given last */
+    uint64_t passed_ns, passed; /* from the frame before it to the one taken last, and how many; 0: noted */
     int64_t frame_ns, period_ns; /* when it was begun; how long frames take; 0: unknown */
     double reward, returned;     /* of it: since the one before; in the whole episode */
     uint8_t terminated, truncated, status;

@@ -33,7 +33,7 @@ static void ferry__inbox_unmap(ferry__inbox *inbox) {
 
 static int ferry__damaged_blob(ferry__channel *channel, const ferry__slot *head) {
     return ferry__channel_damaged(channel, "a blob has format %d, place %d, %llu bytes", head->blob_format, head->blob_where,
-                                  (unsigned long long)head->blob_bytes);
+                                  (ferry__ull)head->blob_bytes);
 }
 
 int ferry__blobs_part(ferry_blob *out, ferry_blob *first) {
@@ -93,7 +93,7 @@ static int ferry__outbox_write(ferry__outbox *outbox, const ferry_blob *blob, fe
     if (blob->size_bytes > FERRY_MAX_BLOB)
         return ferry__fail(why, FERRY_ETOOBIG,
                            "a blob of %llu bytes: at most %llu can travel with a turn; send less, or write it to a file",
-                           (unsigned long long)blob->size_bytes, (unsigned long long)FERRY_MAX_BLOB);
+                           (ferry__ull)blob->size_bytes, (ferry__ull)FERRY_MAX_BLOB);
     if (blob->size_bytes > outbox->room) {
         if (ferry__region_allowed(blob->size_bytes, FERRY_MAX_BLOB, why) < 0 ||
             ferry__platform_memory_freeze(blob->data, blob->size_bytes, &outbox->memory, why) < 0)

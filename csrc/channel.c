@@ -556,8 +556,7 @@ int ferry__channel_take_blob(ferry__channel *channel, uint64_t bytes, ferry__os 
                                    ferry__peer_name(channel), channel->peer_pid);
     *out = channel->blob;
     channel->blob = FERRY__NO_OS;
-    if (bytes > FERRY_MAX_BLOB)
-        ferry__fail(&why, FERRY_EPROTOCOL, "its blob of %llu bytes is larger than any may be", (unsigned long long)bytes);
+    if (bytes > FERRY_MAX_BLOB) ferry__fail(&why, FERRY_EPROTOCOL, "its blob of %llu bytes is larger than any may be", (ferry__ull)bytes);
     else if (ferry__platform_memory_check(*out, bytes, 1, &why) == 0) return 0;
     ferry__platform_close(*out);
     *out = FERRY__NO_OS;

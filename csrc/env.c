@@ -264,7 +264,7 @@ void ferry_env_why(const ferry_env *env, ferry_why *why) {
     const ferry__channel *channel = &env->channel;
     if (ferry__channel_explains(channel, why)) return;
     ferry__fail(why, 0, "the agent (pid %u) at '%s' %s turn %llu", channel->peer_pid, channel->address.text,
-                env->holding != FERRY__HOLDING_NOTHING ? "waits for the answer to" : "has the word after", (unsigned long long)env->number);
+                env->holding != FERRY__HOLDING_NOTHING ? "waits for the answer to" : "has the word after", (ferry__ull)env->number);
 }
 
 /* ---- Answers ---- */
@@ -326,7 +326,7 @@ static int ferry__env_put_blob(ferry_env *env, const ferry_blob *blob) {
             return ferry__fail(
                 &env->channel.why, FERRY_ETOOBIG,
                 "a blob of %llu bytes: a frame has room for blob_bytes, which are %llu; ask for more when the environment is opened",
-                (unsigned long long)blob->size_bytes, (unsigned long long)env->outbox.room);
+                (ferry__ull)blob->size_bytes, (ferry__ull)env->outbox.room);
     }
     if (env->first.data != NULL) return ferry__outbox_put_joined(&env->outbox, &env->first, blob, slot, &env->channel.why);
     return ferry__outbox_put(&env->outbox, blob, slot, &env->channel.why);
@@ -425,8 +425,7 @@ static int ferry__env_end_step(ferry_env *env, ferry_turn *turn) {
 FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     ferry_turn *turn = &env->turns.turn[env->which];
     int may = ferry__env_may_answer(env), rest = 1;
-    if (may > 0 && env->holding == FERRY__HOLDING_FRAME) ferry__world_publish(env, FERRY_ROW_OK);
-    else if (may > 0) {
+    if (may > 0) {
         if (!env->steady && turn->kind == FERRY_STEP) rest = ferry__env_end_step(env, turn);
         if (rest > 0) ferry__env_publish_seen(env, FERRY_ROW_OK);
         else if (rest < 0) {
@@ -438,16 +437,20 @@ FERRY__COLD static int ferry__env_reply_longer(ferry_env *env) {
     return may < 0 ? may : 0;
 }
 
-/* An answer that cannot be published at once. While observers look on, the common step is published and its reward added; that it costs the
- * agent nothing is worth a way of its own. */
+/* An answer that is not the commonest. Frames, and the common step while observers look on, whose reward is added, are published at once all the
+ * same. */
 __attribute__((noinline)) static int ferry__env_reply_slowly(ferry_env *env) {
     double reward = env->reward;
-    if (env->brisk != 2 || env->kind != FERRY_STEP || (env->terminated | env->truncated) != 0 || env->holding != FERRY__HOLDING_TURN ||
-        !ferry__channel_is_mine(&env->channel))
+    int frame = env->holding == FERRY__HOLDING_FRAME;
+    if (!ferry__channel_is_mine(&env->channel) || (!frame && (env->brisk != 2 || env->holding != FERRY__HOLDING_TURN ||
+                                                              env->kind != FERRY_STEP || (env->terminated | env->truncated) != 0)))
         return ferry__env_reply_longer(env);
     if (env->channel.lost == 0) env->channel.why.code = 0;
-    ferry__env_publish(env, FERRY_ROW_OK);
-    ferry__ring_add(env->ring, reward);
+    if (frame) ferry__world_publish(env, FERRY_ROW_OK);
+    else {
+        ferry__env_publish(env, FERRY_ROW_OK);
+        ferry__ring_add(env->ring, reward);
+    }
     return 0;
 }
 
@@ -520,7 +523,7 @@ static int ferry__env_take_rows(ferry_env *env, ferry_turn *turn, uint32_t count
         ferry__copy_in(env->message + group->rows_offset, (const char *)env->in + group->rows_offset, count * sizeof *list);
     }
     if (list != NULL && !ferry__rows_valid(list, count, rows->num_rows))
-        return ferry__channel_damaged(&env->channel, "turn %llu is about rows that are not there", (unsigned long long)env->number);
+        return ferry__channel_damaged(&env->channel, "turn %llu is about rows that are not there", (ferry__ull)env->number);
     if (ferry__rows_plan(rows, (ferry_kind)env->kind, list, count, &why) < 0) return ferry__env_refuse(env, why.text);
     if (list != NULL) ferry__env_keep_rows(env, turn, list, count);
     turn->kind = env->kind;
@@ -548,8 +551,8 @@ static int ferry__env_take(ferry_env *env) {
     if (head->number != env->number + 1 ||
         ((head->kind != FERRY_STEP || env->spec.realtime) && head->kind != FERRY_RESET && head->kind != FERRY_CALL) ||
         head->num_rows == 0 || head->num_rows > env->rows.num_rows)
-        return ferry__channel_damaged(&env->channel, "turn %llu says it is number %llu, kind %d, rows %u",
-                                      (unsigned long long)env->number + 1, (unsigned long long)head->number, head->kind, head->num_rows);
+        return ferry__channel_damaged(&env->channel, "turn %llu says it is number %llu, kind %d, rows %u", (ferry__ull)env->number + 1,
+                                      (ferry__ull)head->number, head->kind, head->num_rows);
     env->turns.turn[0].blob.format = env->turns.turn[1].blob.format = FERRY_NONE;
     ferry__first_blob_clear(&env->first);
     if (ferry__inbox_take(&env->inbox, &env->channel, head, env->in, &turn->blob, NULL) < 0) return env->channel.lost;
@@ -620,7 +623,7 @@ static int ferry__env_find_turn(ferry_env *env, int64_t timeout_ns, const ferry_
         if (timeout_ns != 0)
             return ferry__fail(&channel->why, FERRY_ESTATE,
                                "turn %llu is unanswered: ferry_env_reply or ferry_env_fail comes before the next wait",
-                               (unsigned long long)env->number);
+                               (ferry__ull)env->number);
         return ferry__channel_look(channel, ferry__platform_now_ns(), 0) < 0 ? ferry__env_leave(env, out) : 0;
     }
     start = ferry__platform_now_ns();

@@ -4,6 +4,8 @@
 
 #include "platform.h"
 
+typedef unsigned long long ferry__ull; /* what %llu takes */
+
 /* Writes code and text (printf) into why, which may be NULL; returns the code. */
 FERRY__LOCAL int ferry__fail(ferry_why *why, int code, const char *format, ...) FERRY__PRINTF(3, 4);
 FERRY__LOCAL int ferry__no_memory(ferry_why *why);

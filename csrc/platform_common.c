@@ -8,7 +8,7 @@
 int ferry__platform_memory_create(uint64_t bytes, ferry__os *out, ferry_why *why) {
     *out = ferry__memory_make(bytes);
     if (*out != FERRY__NO_OS) return 0;
-    return ferry__fail_os(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory", (unsigned long long)bytes);
+    return ferry__fail_os(why, FERRY_ENOMEM, "could not reserve %llu bytes of shared memory", (ferry__ull)bytes);
 }
 
 #if !FERRY__FREEZES
@@ -30,7 +30,7 @@ void ferry__platform_show(const ferry__listener *listener, ferry__os memory) { (
 int ferry__platform_memory_freeze(const void *data, uint64_t bytes, ferry__os *out, ferry_why *why) {
     if (ferry__platform_memory_create(bytes, out, why) < 0) return why->code;
     if (ferry__memory_fill(*out, data, bytes) == 0) return 0;
-    ferry__fail_os(why, FERRY_ESYSTEM, "could not write %llu bytes of shared memory", (unsigned long long)bytes);
+    ferry__fail_os(why, FERRY_ESYSTEM, "could not write %llu bytes of shared memory", (ferry__ull)bytes);
     ferry__platform_close(*out);
     *out = FERRY__NO_OS;
     return why->code;
@@ -40,7 +40,7 @@ int ferry__platform_memory_map(ferry__os memory, uint64_t bytes, int mapping, vo
     *out = NULL;
     if ((uint64_t)(size_t)bytes != bytes) return ferry__no_memory(why);
     *out = ferry__memory_view(memory, (size_t)bytes, mapping == FERRY__MAP_WRITABLE);
-    if (*out == NULL) return ferry__fail_os(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory", (unsigned long long)bytes);
+    if (*out == NULL) return ferry__fail_os(why, FERRY_ENOMEM, "could not map %llu bytes of shared memory", (ferry__ull)bytes);
     if (mapping == FERRY__MAP_FROZEN && !FERRY__FREEZES) { /* whoever passed it can still write to it, but not to a copy */
         void *view = *out;
         ferry__os copy;

@@ -37,8 +37,7 @@ FERRY__LOCAL int ferry__check_directory(char *path, int made, ferry_why *why);
 /* Peers say how large the memory is that they pass. */
 static inline int ferry__check_bytes(uint64_t bytes, uint64_t said, uint64_t page, ferry_why *why) {
     if (bytes >= said && bytes - said < page) return 0;
-    return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu", (unsigned long long)bytes,
-                       (unsigned long long)said);
+    return ferry__fail(why, FERRY_EPROTOCOL, "the peer's memory has %llu bytes where it said %llu", (ferry__ull)bytes, (ferry__ull)said);
 }
 
 #endif

@@ -62,7 +62,7 @@ int ferry__region_adopt(ferry__os memory, uint64_t bytes, uint64_t max_bytes, fe
     *out = NULL;
     if (ferry__region_fits(bytes, max_bytes, why) == 0) {
         if (bytes < sizeof(ferry__header) || bytes % FERRY__PAGE != 0)
-            ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
+            ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (ferry__ull)bytes);
         else if (ferry__platform_memory_check(memory, bytes, 0, why) == 0) return ferry__region_map(memory, bytes, out, why);
     }
     ferry__platform_close(memory);

@@ -189,7 +189,7 @@ int ferry__ring_adopt(ferry__os memory, uint64_t bytes, ferry__ring_reader *out,
     int err = 0;
     memset(out, 0, sizeof *out);
     if (bytes < sizeof out->head || bytes % FERRY__PAGE != 0)
-        err = ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (unsigned long long)bytes);
+        err = ferry__fail(why, FERRY_EPROTOCOL, "a region cannot have %llu bytes", (ferry__ull)bytes);
     else if (ferry__platform_memory_check(memory, bytes, 0, why) < 0 ||
              ferry__platform_memory_map(memory, bytes, FERRY__MAP_LIVE, &base, why) < 0)
         err = why->code;

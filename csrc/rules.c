@@ -41,7 +41,7 @@ int ferry__measure_field(const ferry__entry *entry, uint64_t rows, const char *p
     }
     if (fits && (entry->capacity == 0 || *bytes <= most / entry->capacity)) return 0;
     return ferry__fail(why, FERRY_ETOOBIG, "%s '%s' of %u rows is larger than %llu bytes", ferry__role_name(entry->role), path,
-                       (uint32_t)rows, (unsigned long long)FERRY__MAX_FIELD_BYTES);
+                       (uint32_t)rows, (ferry__ull)FERRY__MAX_FIELD_BYTES);
 }
 
 /* Is it the shortest UTF-8 for Unicode scalars, without a zero? */
@@ -165,8 +165,7 @@ int ferry__spec_check_header(const ferry__header *header, uint64_t region_bytes,
     if (header->abi_major != FERRY__ABI_MAJOR || (header->incompat & ~FERRY__FEATURES_KNOWN) != 0)
         return ferry__fail(why, FERRY_EVERSION,
                            "the peer's region has protocol %d.%d with features 0x%llx; this side knows %d.x and 0x%llx", header->abi_major,
-                           header->abi_minor, (unsigned long long)header->incompat, FERRY__ABI_MAJOR,
-                           (unsigned long long)FERRY__FEATURES_KNOWN);
+                           header->abi_minor, (ferry__ull)header->incompat, FERRY__ABI_MAJOR, (ferry__ull)FERRY__FEATURES_KNOWN);
     if (header->region_bytes != region_bytes || header->header_bytes < sizeof(ferry__header) ||
         header->group_bytes < sizeof(ferry__group) || header->field_bytes < sizeof(ferry__entry) || header->header_bytes > FERRY__PAGE ||
         header->group_bytes > FERRY__PAGE || header->field_bytes > FERRY__PAGE || header->num_groups != 1 ||
@@ -249,7 +248,7 @@ int ferry__spec_check(ferry__spec *spec, ferry_why *why) {
     if (other_slot < slot_ends[FERRY__ENV - 1]) slot_ends[FERRY__ENV - 1] = other_slot;
     if (slot_ends[0] == 0 || slot_ends[1] == 0) return ferry__fail(why, FERRY_ESPEC, "a slot does not lie inside its part of the region");
     if (rows == 0 || rows > FERRY_MAX_ROWS)
-        return ferry__fail(why, FERRY_ESPEC, "an environment of %llu rows; 1 to %d are possible", (unsigned long long)rows, FERRY_MAX_ROWS);
+        return ferry__fail(why, FERRY_ESPEC, "an environment of %llu rows; 1 to %d are possible", (ferry__ull)rows, FERRY_MAX_ROWS);
     if (group->num_fields != header->num_fields || group->first_field != 0 || (group->flags & ~FERRY__FLAGS_KNOWN) != 0 ||
         (group->flags & FERRY__AUTORESET_MASK) > FERRY_AUTORESET_SAME_STEP)
         return ferry__fail(why, FERRY_ESPEC, "the fields or flags of the group do not fit together");
@@ -333,8 +332,8 @@ static int ferry__check_one_action(const ferry__spec *spec, const ferry__entry *
             return ferry__fail(why, FERRY_EINVAL, "action '%s' is %lld; it may be %lld to %lld", path, (long long)v, (long long)least,
                                (long long)most);
         if (wrong)
-            return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld",
-                               (unsigned long long)(at / size), path, (long long)v, (long long)least, (long long)most);
+            return ferry__fail(why, FERRY_EINVAL, "element %llu of action '%s' is %lld; it may be %lld to %lld", (ferry__ull)(at / size),
+                               path, (long long)v, (long long)least, (long long)most);
     }
     return 0;
 }

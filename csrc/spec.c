@@ -255,7 +255,7 @@ int ferry__spec_build(const ferry_env_desc *desc, ferry__spec *out, ferry_why *w
     if (strlen(name) > FERRY__MAX_PATH)
         return ferry__fail(why, FERRY_ESPEC, "the environment's name is longer than %d bytes", FERRY__MAX_PATH);
     if (desc->about.format != FERRY_NONE && desc->about.size_bytes > FERRY__MAX_ABOUT)
-        return ferry__fail(why, FERRY_ESPEC, "about has %llu bytes; at most %d are possible", (unsigned long long)desc->about.size_bytes,
+        return ferry__fail(why, FERRY_ESPEC, "about has %llu bytes; at most %d are possible", (ferry__ull)desc->about.size_bytes,
                            FERRY__MAX_ABOUT);
     if (desc->about.format != FERRY_NONE && desc->about.data == NULL && desc->about.size_bytes > 0)
         return ferry__fail(why, FERRY_ESPEC, "about.data is NULL; point it at the map, or set about.format to FERRY_NONE");

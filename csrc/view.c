@@ -68,10 +68,11 @@ FERRY__WARM int ferry__view_act(ferry_agent *agent) {
     return 0;
 }
 
-/* So much time has passed over so many frames. A peer may say what it likes, and a clock of its own that makes no sense tells nothing. */
+/* Learns from the frame taken last how long frames take. A peer may say what it likes, and a clock of its own that makes no sense tells nothing. */
 #define FERRY__MOST_PERIOD_NS UINT64_C(60000000000)
-static inline void ferry__view_note_period(ferry__view *view, uint64_t passed_ns, uint64_t frames) {
-    uint64_t period = frames == 1 ? passed_ns : passed_ns / frames;
+static void ferry__view_note_period(ferry__view *view) {
+    uint64_t period = view->passed_ns / view->passed;
+    view->passed = 0;
     if (period > FERRY__MOST_PERIOD_NS) return;
     view->period_ns = view->period_ns == 0 ? (int64_t)period : view->period_ns + ((int64_t)period - view->period_ns) / 8;
 }
@@ -98,8 +99,8 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
     FERRY__ONCE(returned, &moment->returned);
     if (episode != view->episode) return 0;
     if (kind != FERRY_STEP || number <= view->frame)
-        return ferry__channel_damaged(&agent->channel, "frame %llu follows %llu, kind %d", (unsigned long long)number,
-                                      (unsigned long long)view->frame, kind);
+        return ferry__channel_damaged(&agent->channel, "frame %llu follows %llu, kind %d", (ferry__ull)number, (ferry__ull)view->frame,
+                                      kind);
     FERRY__ONCE(reward, base + group->reward_offset);
     FERRY__ONCE(view->terminated, base + group->terminated_offset);
     FERRY__ONCE(view->truncated, base + group->truncated_offset);
@@ -113,7 +114,7 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
     /* The sum's rounding would show in a difference: where nothing was passed over, there is no need for one. */
     view->reward = number == view->frame + 1 ? reward : returned - view->returned;
     view->returned = returned, view->status = status;
-    if (view->frame_ns != 0) ferry__view_note_period(view, frame_ns - (uint64_t)view->frame_ns, number - view->frame);
+    if (view->frame_ns != 0) view->passed_ns = frame_ns - (uint64_t)view->frame_ns, view->passed = number - view->frame;
     view->frame = number, view->frame_ns = (int64_t)frame_ns;
     view->runs = status == FERRY_ROW_OK && !view->terminated && !view->truncated;
     turn->number = agent->number, turn->frame = number, turn->frame_ns = (int64_t)frame_ns;
@@ -146,9 +147,10 @@ static int64_t ferry__view_nap(const ferry__view *view, int64_t start, int64_t n
 FERRY__WARM int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const ferry_turn **out) {
     ferry__channel *channel = &agent->channel;
     ferry__view *view = &agent->view;
-    int64_t start = 0, deadline = 0, now, nap;
+    int64_t start = 0, deadline = 0, look_ns = 0, now, nap;
     int got, looks, slept = 0;
     ferry__view_begin_episode(agent);
+    if (view->passed != 0) ferry__view_note_period(view);
     if (!view->runs) return ferry__fail(&channel->why, FERRY_ESTATE, "no episode runs: a RESET comes first");
     for (;;) {
         for (looks = timeout_ns != 0 ? FERRY__SPIN_LOOKS : 0;
@@ -158,6 +160,7 @@ FERRY__WARM int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const f
         if (got != 0) break;
         now = ferry__platform_now_ns();
         if (start == 0) start = now, deadline = ferry__deadline(timeout_ns, now);
+        if (now < look_ns) continue;
         got = ferry__channel_look(channel, now, slept);
         if (got < 0) { /* what a dying environment published last goes first */
             got = ferry__view_pull_frame(agent, out);
@@ -168,7 +171,10 @@ FERRY__WARM int ferry__view_wait(ferry_agent *agent, int64_t timeout_ns, const f
             if (agent->owed_ns == 0 && timeout_ns > 0) agent->owed_ns = start;
             return 0;
         }
-        if (channel->policy == FERRY__SPIN) continue;
+        if (channel->policy == FERRY__SPIN) {
+            look_ns = ferry__least(now + FERRY__SLICE_NS, deadline);
+            continue;
+        }
         nap = ferry__least(ferry__view_nap(view, start, now), deadline - now);
         slept = nap >= FERRY__MOST_NAP_NS;
         if (nap == 0) ferry__platform_yield();

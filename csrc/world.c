@@ -89,6 +89,8 @@ ferry_turn *ferry__world_frame(ferry_env *env) {
     env->outbox.used = 0;
     if (env->spec.num_infos > 0) ferry__turn_clear_infos(turn);
     env->holding = FERRY__HOLDING_FRAME;
+    ferry__fetch_to_write((char *)slot +
+                          ferry__round_up(env->spec.columns_end[FERRY__ENV - 1], FERRY__CACHE_LINE)); /* a small frame's fields */
     return turn;
 }
 
