@@ -171,6 +171,7 @@ static void ferry__env_unwatch(void *user) {
     ferry_env *env = (ferry_env *)user;
     ferry__ring_close(env->ring);
     env->ring = NULL;
+    ferry__env_settle(env);
 }
 
 /* ---- Life cycle ---- */

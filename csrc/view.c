@@ -105,7 +105,7 @@ static inline int ferry__view_take_frame(ferry_agent *agent, const ferry_turn **
     FERRY__ONCE(view->terminated, base + group->terminated_offset);
     FERRY__ONCE(view->truncated, base + group->truncated_offset);
     FERRY__ONCE(status, base + group->status_offset);
-    turn->blob.format = FERRY_NONE;
+    turn->blob.format = FERRY_NONE, turn->blob.size_bytes = 0;
     if (format != FERRY_NONE || agent->inbox.used) {
         FERRY__ONCE(head, slot);
         head.blob_where = FERRY__WHERE_SLOT;
